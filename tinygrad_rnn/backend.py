@@ -4,7 +4,9 @@ beside them that recurrent nets need. The only file that names CuPy."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -192,6 +194,28 @@ class DeviceError(RuntimeError):
     """A device that is not there, or arrays of two devices in one operation."""
 
 
+class _Thread(threading.local):
+    stand_in: Any = None  # what makes arrays in place of every device, while a cell is traced
+
+
+_thread = _Thread()
+
+
+def stand_ins(array: type, xp: Any) -> None:
+    """Make `xp` the backend of arrays that only stand for others: the Values of a trace."""
+    _by_type[array] = xp
+
+
+@contextmanager
+def standing_in(xp: Any) -> Iterator[None]:
+    """Inside, this thread makes its new arrays with `xp`, whatever device is named."""
+    before, _thread.stand_in = _thread.stand_in, xp
+    try:
+        yield
+    finally:
+        _thread.stand_in = before
+
+
 def register(
     name: str,
     module: Any,
@@ -226,6 +250,8 @@ def named(device: str | None) -> Backend:
     Raises:
         DeviceError: no such device, or it is not available on this machine.
     """
+    if _thread.stand_in is not None:
+        return _thread.stand_in  # type: ignore[no-any-return]
     name, _, number = (device or _default).partition(":")
     found = _by_name.get(name)
     if found is None:

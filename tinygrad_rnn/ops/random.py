@@ -96,7 +96,7 @@ def replay(before: tuple[dict[str, Any], Streams | None]) -> Iterator[None]:
 
 
 def _made(values: np.ndarray, dtype: Any, device: str | None) -> Tensor:
-    return Tensor(backend.named(device).from_numpy(np.asarray(values, dtype=np.dtype(dtype or DEFAULT_FLOAT))))
+    return Tensor(backend.named(device).from_numpy(values.astype(np.dtype(dtype or DEFAULT_FLOAT), copy=False)))
 
 
 def _drawn(dtype: Any) -> Any:

@@ -1,0 +1,154 @@
+"""The layout of a program's run: which vertices each variant of the cell computes, and where the states they read lie.
+
+The vertices of a *variant* (one kind of cell, with or without inputs, the same slots filled) follow each other, level by
+level, so that work over all of them is done on slices. In front of all states stand the initial ones, which empty slots
+read like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..schedule import Schedule
+from ..structure import Ids, Structure
+
+
+class Call(NamedTuple):
+    """One call of a variant: rows `start` to `stop` of the variant's vertices, and of its edges."""
+
+    variant: int
+    start: int
+    stop: int
+    first_edge: int
+    last_edge: int
+    number: int  # among the variant's calls
+
+
+@dataclass
+class Reads:
+    """Where the states lie that a slot (or the edges) of a variant reads: one row of the states per row.
+
+    `starts[i]` is the first such row of call i where they follow each other, -1 otherwise; `distinct[i]` tells whether
+    no row is read twice.
+    """
+
+    index: Ids
+    starts: list[int] = field(default_factory=list)
+    distinct: list[bool] = field(default_factory=list)
+    whole: int = -1  # as starts, over all calls
+
+    def prepare(self, bounds: list[tuple[int, int]]) -> None:
+        """Look at the rows of each call."""
+        steps = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.diff(self.index) != 1)))
+        for a, b in bounds:
+            together = b > a and steps[b - 1] == steps[a]
+            self.starts.append(int(self.index[a]) if together else -1)
+            self.distinct.append(together or len(np.unique(self.index[a:b])) == b - a)
+        if len(self.index) and steps[-1] == 0:
+            self.whole = int(self.index[0])
+
+
+@dataclass
+class Variant:
+    """Vertices that are computed alike: `start` is the first row of theirs among all vertices."""
+
+    kind: int
+    has_input: bool
+    filled: tuple[bool, ...]
+    start: int = 0
+    size: int = 0
+    edges: int = 0
+    calls: list[Call] = field(default_factory=list)
+    slots: dict[int, Reads] = field(default_factory=dict)  # by slot; -1: the edges of a cell of multisets
+    segments: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # the vertex of each edge
+
+
+class Layout:
+    """The variants of a structure, and the order in which they are called.
+
+    Args:
+        structure, schedule: what is run, and its calls.
+        arity: of the cell of each kind.
+        folded: whether empty slots read zeros that nobody differentiates: throughout a level they then cost nothing.
+        initials: how many initial states there are, 1 or one for each example.
+    """
+
+    def __init__(
+        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], folded: bool, initials: int
+    ) -> None:
+        calls = schedule.runs
+        self.initials, self.size = initials, structure.size
+        starts = np.asarray([c.start for c in calls], np.int64)
+        counts = np.asarray([c.stop - c.start for c in calls], np.int64)
+        call = np.repeat(np.arange(len(calls)), counts)  # of each row of the schedule
+        call_of = call[schedule.rank] if len(calls) else np.zeros(0, np.int64)  # of each vertex
+        into = call_of[structure.target]
+        present = set(zip(into.tolist(), np.maximum(structure.slot, -1).tolist(), strict=True)) if len(into) else set()
+        fed = {c for c, _ in present}
+        self.variants: list[Variant] = []
+        known: dict[tuple[int, bool, tuple[bool, ...]], int] = {}
+        variant_of = np.zeros(len(calls), np.int64)
+        for i, c in enumerate(calls):
+            slots = arity[c.kind]
+            if slots is None:
+                filled: tuple[bool, ...] = (i in fed,)
+            else:
+                filled = tuple(not folded or (i, k) in present for k in range(slots))
+            key = (c.kind, c.has_input, filled)
+            if key not in known:
+                known[key] = len(self.variants)
+                self.variants.append(Variant(*key))
+            variant_of[i] = known[key]
+        order = np.argsort(variant_of, kind="stable")
+        at = np.zeros(len(calls), np.int64)  # the first row of each call
+        at[order] = np.cumsum(counts[order]) - counts[order]
+        self.row: Ids = at[call_of] + schedule.rank - starts[call_of] if len(calls) else np.zeros(0, np.int64)
+        self.order: Ids = np.empty(structure.size, np.int64)  # row -> vertex
+        self.order[self.row] = np.arange(structure.size)
+        self.calls: list[Call] = []
+        self._multisets(structure, arity, variant_of, call_of)
+        done = [0] * len(self.variants)
+        for i, v in enumerate(variant_of.tolist()):
+            variant = self.variants[v]
+            if not variant.calls:
+                variant.start = int(at[i])
+            a = int(at[i]) - variant.start
+            b = a + int(counts[i])
+            first, last = (np.searchsorted(variant.segments, (a, b)) if variant.edges else (0, 0))
+            made = Call(v, a, b, int(first), int(last), done[v])
+            done[v] += 1
+            variant.calls.append(made)
+            variant.size = b
+            self.calls.append(made)
+        self._slots(structure, arity)
+
+    def _multisets(self, s: Structure, arity: dict[int, int | None], variant_of: Ids, call_of: Ids) -> None:
+        """The edges of variants of multisets, by vertex."""
+        self._edge_variant = variant_of[call_of[s.target]] if len(s.target) else np.zeros(0, np.int64)
+        for v, variant in enumerate(self.variants):
+            if arity[variant.kind] is not None or not variant.filled[0]:
+                continue
+            mine = np.flatnonzero(self._edge_variant == v)
+            order = mine[np.lexsort((s.source[mine], s.slot[mine], self.row[s.target[mine]]))]
+            first = int(self.row[np.flatnonzero(np.isin(call_of, np.flatnonzero(variant_of == v)))].min())
+            variant.edges = len(order)
+            variant.segments = self.row[s.target[order]] - first
+            variant.slots[-1] = Reads(self.initials + self.row[s.source[order]])
+
+    def _slots(self, s: Structure, arity: dict[int, int | None]) -> None:
+        """Where the rows lie that each slot reads; an empty slot reads its initial state."""
+        empty = np.zeros(self.size, np.int64) if self.initials == 1 else s.example[self.order]
+        for k in range(max((a or 0 for a in arity.values()), default=0)):
+            rows = empty.copy()
+            edges = np.flatnonzero(s.slot == k)
+            rows[self.row[s.target[edges]]] = self.initials + self.row[s.source[edges]]
+            for variant in self.variants:
+                if k < len(variant.filled) and variant.filled[k] and arity[variant.kind] is not None:
+                    variant.slots[k] = Reads(rows[variant.start : variant.start + variant.size])
+        for variant in self.variants:
+            for k, reads in variant.slots.items():
+                edges_of = k < 0
+                reads.prepare([c[3:5] if edges_of else c[1:3] for c in variant.calls])

@@ -1,0 +1,61 @@
+"""What each op of a graph means, on arrays: how the NumPy target computes what it has no shorter way for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import NUMPY
+from .graph import Value
+from .tracer import index_of
+
+
+def compute(v: Value, args: list[Any], rows: int) -> np.ndarray:
+    """The array of a Value from those of its arguments (Python scalars as they are); `rows` stands for axis 0."""
+    op = v.op
+    shape = v.shape if v.domain == "parameter" else (rows, *v.shape[1:])
+    if op in ("sum", "max", "min", "prod"):
+        return getattr(np, op)(args[0], axis=v.options[0], keepdims=True)  # type: ignore[no-any-return]
+    if op in _SPECIAL:
+        return _SPECIAL[op](v, args, shape)  # type: ignore[no-any-return]
+    if op == "astype":
+        return args[0].astype(v.dtype)  # type: ignore[no-any-return]
+    return np.asarray(getattr(NUMPY, op)(*args, **dict(v.options)))
+
+
+def _place(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    out = np.zeros(shape, v.dtype)
+    out[index_of(v.options[0])] = args[0]
+    return out
+
+
+def _cut(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    axis, start, stop = v.options
+    return args[0][(slice(None),) * axis + (slice(start, stop),)]  # type: ignore[no-any-return]
+
+
+def _segment_max(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    return NUMPY.segment_max(args[0], args[1], shape[0], *v.options)  # type: ignore[no-any-return]
+
+
+_SPECIAL: dict[str, Any] = {
+    "full": lambda v, args, shape: np.full(shape, args[0], v.dtype),
+    "cut": _cut,
+    "place": _place,
+    "index": lambda v, args, shape: args[0][index_of(v.options[0])],
+    "reshape": lambda v, args, shape: args[0].reshape(shape),
+    "broadcast_to": lambda v, args, shape: np.broadcast_to(args[0], shape),
+    "permute_dims": lambda v, args, shape: args[0].transpose(v.options[0]),
+    "concat": lambda v, args, shape: np.concatenate(args, axis=v.options[0]),
+    "matmul": lambda v, args, shape: NUMPY.matmul(args[0], args[1]),
+    "contract": lambda v, args, shape: NUMPY.matmul(args[0].T, args[1]),
+    "sum_rows": lambda v, args, shape: args[0].sum(axis=0, keepdims=True),
+    "einsum": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
+    "einsum_rows": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
+    "spread": lambda v, args, shape: args[0][args[1]],
+    "segment_sum": lambda v, args, shape: NUMPY.scatter_add_rows(args[0], args[1], shape[0]),
+    "segment_max": _segment_max,
+    "edge_counts": lambda v, args, shape: np.bincount(args[0], minlength=shape[0]),
+    "positive": lambda v, args, shape: np.positive(args[0]),
+}

@@ -1,0 +1,213 @@
+"""Tracing: a cell called once on stand-ins, and the derivative of what it did, as one graph.
+
+The tape records the call like any other and walks it back by its own table of derivatives; only the arrays are Values.
+A second call with other numbers of rows must give the same graph: then the cell is a function of its rows, whatever
+their number, and the graph may stand for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import backend, tape
+from ..cell import Cell, Kids, States
+from ..tape import Leaf
+from ..tensor import Tensor
+from .capture import Reach
+from .graph import LEAVES, PARAMETER, VIEWS, Graph, Untraceable, Value
+from .tracer import Tracer
+
+PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
+XP = Tracer()
+backend.stand_ins(Value, XP)
+
+
+class Spec(NamedTuple):
+    """What a trace knows of a Tensor: the shape of a row (of a parameter: its shape), the dtype, and if it is recorded."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    recorded: bool
+
+
+class Signature(NamedTuple):
+    """What a trace depends on, beside what the cell reaches.
+
+    `slots` tells which slots are filled (of a cell of multisets: whether there are edges), the others being empty
+    throughout and 0; `context` is the tree of its Specs.
+    """
+
+    x: Spec | None  # None: no vertex has an input
+    missing: tuple[tuple[int, ...], str]  # the width and dtype of x then
+    slots: tuple[bool, ...]
+    states: tuple[Spec, ...]
+    parameters: tuple[Spec, ...]
+    context: Any
+    recorded: bool
+
+
+@dataclass
+class Trace:
+    """A cell as a graph: its state, and the gradients of all that it read, by the gradient of its state."""
+
+    graph: Graph
+    fields: tuple[str, ...]
+    states: list[Value] = field(default_factory=list)
+    seeds: dict[int, Value] = field(default_factory=dict)  # the gradient of each field of the state
+    gradients: dict[Any, Value] = field(default_factory=dict)  # by what was read, the key of its leaf Value
+
+    @property
+    def outputs(self) -> list[Value]:
+        """All that is computed."""
+        return [*self.states, *self.gradients.values()]
+
+
+def trace(reach: Reach, signature: Signature, fields: tuple[str, ...]) -> Trace:
+    """The graph of a cell.
+
+    Raises:
+        Untraceable: it can't be traced; the message says why.
+    """
+    first, second = (_trace(reach, signature, fields, *primes) for primes in PRIMES)
+    if first.graph.canonical(first.outputs) != second.graph.canonical(second.outputs):
+        raise Untraceable("two traces of it differ: it depends on the number of rows, or on something that changes")
+    return first
+
+
+class _Draws:
+    """In place of an unfolding's random streams: each draw is a Value, the k-th site drawing from the k-th stream."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.site = graph, -1
+
+    def next(self) -> _Draws:
+        """The stream of the next site."""
+        self.site += 1
+        return self
+
+    def _draw(self, method: str, shape: Any, dtype: Any, *args: Any) -> Value:
+        lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+        value = self.graph.value("random", (), (self.site, method, args), lengths, dtype)
+        if value.domain == PARAMETER:
+            raise Untraceable("it draws random numbers that are not one row per vertex")
+        return value
+
+    def random(self, shape: Any, dtype: Any = np.float64) -> Value:
+        """Even between 0 and 1."""
+        return self._draw("random", shape, dtype)
+
+    def standard_normal(self, shape: Any, dtype: Any = np.float64) -> Value:
+        """Normal."""
+        return self._draw("standard_normal", shape, dtype)
+
+    def integers(self, low: int, high: int, shape: Any) -> Value:
+        """Integers from low to high - 1."""
+        return self._draw("integers", shape, np.int64, low, high)
+
+
+def _trace(reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int) -> Trace:
+    graph = XP.graph = Graph(rows, edges, XP)
+    found = Trace(graph, fields)
+    leaves: dict[Any, Tensor] = {}
+
+    def leaf(key: tuple[Any, ...], lead: tuple[int, ...], spec: Spec) -> Tensor:
+        value = graph.value(key[0], (), key[1:], (*lead, *spec.shape), spec.dtype)
+        tensor = Tensor(value, Leaf(value.shape) if spec.recorded else None)
+        if spec.recorded:
+            leaves[key] = tensor
+        return tensor
+
+    def empty(spec: Spec, count: int) -> Tensor:
+        return Tensor(XP.zeros((count, *spec.shape), spec.dtype))
+
+    def slot(k: int, filled: bool) -> States:
+        return States(fields, lambda f: leaf(("kid", k, f), (rows,), signature.states[f]) if filled
+                      else empty(signature.states[f], rows))  # fmt: skip
+
+    def context(tree: Any, path: tuple[Any, ...]) -> Any:
+        if isinstance(tree, Spec):
+            return leaf(("context", *path), (rows,), tree)
+        if isinstance(tree, dict):
+            return {name: context(part, (*path, name)) for name, part in tree.items()}
+        parts = [context(part, (*path, i)) for i, part in enumerate(tree)]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+
+    x = Tensor(XP.zeros((rows, *signature.missing[0]), signature.missing[1]))
+    if signature.x is not None:
+        x = leaf(("input",), (rows,), signature.x)
+    multiset = reach.cell.arity is None
+    each = segments = None
+    if multiset:
+        filled = bool(signature.slots[0])
+        each = States(fields, lambda f: leaf(("each", f), (edges,), signature.states[f]) if filled
+                      else empty(signature.states[f], 0))  # fmt: skip
+        segments = graph.value("segments", (), (), (edges if filled else 0,), np.int64)
+    kids = Kids(fields, [], each, segments, rows)
+    kids._slots = [] if multiset else [slot(k, filled) for k, filled in enumerate(signature.slots)]
+    twin: Cell = reach.twin(lambda i: leaf(("parameter", i), (), signature.parameters[i]))
+    with _tracing(graph, signature.recorded):
+        since = tape.next_serial()
+        given = () if signature.context is None else (context(signature.context, ()),)
+        state = twin(x, kids, *given)
+        found.states = _states(state, signature, fields, rows)
+        nodes = [value.node for value in state]
+        if any(n is not None for n in nodes):
+            _refuse_hooks([n for n in nodes if n is not None], since)
+        recorded = [(f, node) for f, node in enumerate(nodes) if node is not None]
+        for f, _ in recorded:
+            found.seeds[f] = graph.value("gradient", (), (f,), found.states[f].shape, found.states[f].dtype)
+        seeds = [_as_returned(found.seeds[f], state[f].data) for f, _ in recorded]
+        wanted = [t.node for t in leaves.values() if t.node is not None]
+        gradients = tape.run_backward([n for _, n in recorded], seeds, wanted, True, False)
+        found.gradients = {key: gradients[t.node] for key, t in leaves.items() if t.node in gradients}
+    return found
+
+
+def _states(state: Any, signature: Signature, fields: tuple[str, ...], rows: int) -> list[Value]:
+    """The state that a cell gave, a row for each vertex.
+
+    Raises:
+        Untraceable: it is not of the kind that the cell takes; run eagerly, the cell is told so.
+    """
+    if getattr(state, "_fields", None) != fields:
+        raise Untraceable("it does not return the state that it takes")
+    found = []
+    for value, spec in zip(state, signature.states, strict=True):
+        array = XP.asarray(value.data)
+        if array.shape[1:] != spec.shape or array.shape[0] not in (rows, 1) or array.dtype != spec.dtype:
+            raise Untraceable("it returns a state of another shape or dtype than it takes")
+        array = XP.broadcast_to(array, (rows, *spec.shape))
+        if array.op in LEAVES or array.op in VIEWS or any(array is other for other in found):
+            array = array.graph.value("positive", (array,), (len(found),), array.shape, array.dtype)  # an array of its own
+        found.append(array)
+    return found
+
+
+def _as_returned(seed: Value, returned: Value) -> Value:
+    """The gradient of a state that the cell returned as one row, for all."""
+    return seed if seed.shape == returned.shape else XP.sum(seed, axis=0, keepdims=True)
+
+
+def _refuse_hooks(nodes: Sequence[tape.Node], since: int) -> None:
+    if any(node in tape._hooks for node in tape.reachable(nodes, since)):
+        raise Untraceable("it has a hook on a Tensor")
+
+
+@contextmanager
+def _tracing(graph: Graph, recorded: bool) -> Iterator[None]:
+    """Inside, what the thread makes are Values, and what it draws too; anomalies are not looked for."""
+    now = tape.thread.now
+    before = now.scope, now.streams, now.recording, now.anomaly
+    now.scope, now.streams = None, _Draws(graph)
+    now.set_mode(recorded, False)
+    try:
+        with backend.standing_in(XP):
+            yield
+    finally:
+        now.scope, now.streams = before[:2]
+        now.set_mode(*before[2:])
