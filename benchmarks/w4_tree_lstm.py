@@ -7,6 +7,8 @@
 Tai, Socher & Manning 2015, section 3.2, with a leaf module of its own and the gates in one matrix. PyTorch
 does it one node at a time, by height (all nodes of a height at once, from a growing buffer of states) and by
 depth (the children of one depth are the whole next depth, laid out in pairs, so that most reads are views).
+DyNet, which takes one node at a time and batches by itself, is a side with --dynet, under an interpreter of its own; it
+plans in every step, so that its time includes planning in both cases.
 
 A step is forward and backward with the gradients of all weights, row gradients for the embedding. Before
 anything is timed, all sides must agree in loss and gradients.
@@ -14,6 +16,9 @@ anything is timed, all sides must agree in loss and gradients.
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,10 +159,10 @@ class Torch(torch.nn.Module):
                 h, c = torch.cat((h, lh)).index_select(0, order), torch.cat((c, lc)).index_select(0, order)
         return self.loss(torch.cat([*hs, leaf_h]), plan.labels)
 
-    def gradients(self, loss: torch.Tensor) -> tuple[float, list[np.ndarray]]:
+    def gradients(self, loss: torch.Tensor) -> list[np.ndarray]:
+        """The loss, then the gradients of all weights."""
         self.step(loss)
-        grads = [p.grad.to_dense() if p.grad.is_sparse else p.grad for p in self.parameters()]
-        return loss.item(), [g.numpy().copy() for g in grads]
+        return [np.asarray(loss.item()), *(g.copy() for g in common.gradients(self.parameters()))]
 
     def step(self, loss: torch.Tensor) -> None:
         for parameter in self.parameters():
@@ -197,9 +202,10 @@ class Ours:
         scores = tg.log_softmax(tg.linear(h, self.wo, self.bo), axis=1)
         return -tg.sum(tg.gather(scores, tg.asarray(batch.labels[:, None]), axis=1))
 
-    def gradients(self, loss: tg.Tensor) -> tuple[float, list[np.ndarray]]:
+    def gradients(self, loss: tg.Tensor) -> list[np.ndarray]:
+        """The loss, then the gradients of all weights."""
         self.step(loss)
-        return loss.item(), [self.embedding.grad.numpy(), *(w.grad.numpy() for w in self.weights)]
+        return [np.asarray(loss.item()), *common.gradients([self.embedding, *self.weights])]
 
     def step(self, loss: tg.Tensor) -> None:
         for parameter in (self.embedding, *self.weights):
@@ -207,23 +213,39 @@ class Ours:
         loss.backward()
 
 
-def agree(ours: Ours, peer: Torch, structure: tg.Structure, batch: trees.Batch) -> None:
-    """Raise AssertionError unless all ways give the loss and the gradients of the walk by node."""
+def agree(ours: Ours, peer: Torch, structure: tg.Structure, batch: trees.Batch) -> list[np.ndarray]:
+    """The loss and the gradients of the walk by node; AssertionError unless all other ways give the same."""
     nodes = nodes_of(structure, batch)
-    loss, gradients = peer.gradients(peer.by_node(nodes))
-    for other, others in (
-        peer.gradients(peer.by_height(plan_by_height(nodes))),
-        peer.gradients(peer.by_depth(plan_by_depth(nodes))),
-        ours.gradients(ours.loss(structure, batch)),
-    ):
-        np.testing.assert_allclose(other, loss, rtol=1e-5)
-        for found, expected in zip(others, gradients, strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+    expected = peer.gradients(peer.by_node(nodes))
+    common.agree(peer.gradients(peer.by_height(plan_by_height(nodes))), expected)
+    common.agree(peer.gradients(peer.by_depth(plan_by_depth(nodes))), expected)
+    common.agree(ours.gradients(ours.loss(structure, batch)), expected)
+    return expected
+
+
+@contextlib.contextmanager
+def with_dynet(
+    python: Path | None, peer: Torch, nodes: list[Nodes], expected: list[np.ndarray]
+) -> Iterator[common.Sides]:
+    """DyNet's side in a process of its own, after it was found to agree; none without an interpreter that has it."""
+    if python is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        batches = {f"batch {i}": np.stack((n.left, n.right, n.word, n.label)) for i, n in enumerate(nodes)}
+        weights = {f"weight {i}": p.detach().numpy() for i, p in enumerate(peer.parameters())}
+        np.savez(Path(folder, "given.npz"), **batches, **weights)
+        with common.Peer(python, Path(__file__).with_name("w4_dynet.py"), folder) as dynet:
+            dynet.turn(0)
+            with np.load(Path(folder, "found.npz")) as found:
+                common.agree([found[name] for name in found], expected)
+            yield {"DyNet, automatic batching": dynet}
 
 
 def main() -> None:
     parser = common.options("W4: a binary Tree-LSTM on parse trees against PyTorch.")
     parser.add_argument("folder", type=Path, help="holds train.txt, a tree in brackets on each line")
+    parser.add_argument("--dynet", type=Path, metavar="PYTHON", help="an interpreter that has DyNet (dynet38)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -235,7 +257,7 @@ def main() -> None:
     heights, depths = [plan_by_height(n) for n in nodes], [plan_by_depth(n) for n in nodes]
     peer = Torch(len(vocabulary))
     ours = Ours(peer)
-    agree(ours, peer, *batches[0])
+    expected = agree(ours, peer, *batches[0])
     torch_name = f"torch {torch.__version__}"
     sides: common.Sides = {
         "tinygrad_rnn": lambda: [ours.step(ours.loss(*batch)) for batch in batches],
@@ -248,9 +270,11 @@ def main() -> None:
         f"{torch_name} by depth": lambda: [peer.step(peer.by_depth(plan_by_depth(n))) for n in nodes],
         f"{torch_name} by height": lambda: [peer.step(peer.by_height(plan_by_height(n))) for n in nodes],
     }
-    table = common.Table(f"W4: Tree-LSTM, E={E} H={H}, batches of {BATCH} trees", "ms per tree", options)
-    for case, steps in (("batches planned before", sides), ("planning in the time", planning)):
-        table.rows(case, common.alternate(steps, options.seconds), 1e3 / (BATCH * BATCHES))
+    table = common.Table(f"W4: Tree-LSTM, E={E} H={H}, batches of {BATCH} trees", "ms per tree", options, "trees/s")
+    with with_dynet(options.dynet, peer, nodes, expected) as dynet:
+        for case, steps in (("batches planned before", sides), ("planning in the time", planning)):
+            medians = common.alternate({**steps, **dynet}, options.seconds)
+            table.rows(case, medians, 1e3 / (BATCH * BATCHES), count=BATCH * BATCHES)
 
 
 if __name__ == "__main__":
