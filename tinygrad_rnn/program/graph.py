@@ -24,7 +24,6 @@ ELEMENTWISE = frozenset(
 SUMS = frozenset(["contract", "sum_rows", "einsum_rows"])  # over all rows: parameters' gradients
 READS = frozenset(["kid", "each"])  # predecessors' states
 LEAVES = frozenset(["input", "kid", "each", "context", "random", "parameter", "segments", "gradient", "full"])
-VIEWS = frozenset(["cut", "reshape", "broadcast_to"])  # the same elements, differently indexed
 
 
 class Untraceable(Exception):
@@ -72,14 +71,21 @@ class Value:
         return self.op == "broadcast_to" and self.domain != PARAMETER and self.args[0].domain == PARAMETER
 
     @property
+    def is_view(self) -> bool:
+        """Whether it is the elements of its argument, only found by another index: it needs no array of its own."""
+        if self.op == "cut":
+            return self.ndim == 2 and self.options[0] == 1
+        return self.op == "reshape" or (self.op == "broadcast_to" and self.ndim <= 2)
+
+    @property
     def T(self) -> Value:
         """The axes in reverse order."""
         return self.graph.xp.permute_dims(self, tuple(range(self.ndim))[::-1])
 
     @property
     def width(self) -> int:
-        """How many elements a row has."""
-        return math.prod(self.shape[1:])
+        """How many elements a row has; of a parameter, how many there are."""
+        return self.size if self.domain == PARAMETER else math.prod(self.shape[1:])
 
     @property
     def values(self) -> tuple[Value, ...]:

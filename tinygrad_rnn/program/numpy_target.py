@@ -8,39 +8,46 @@ from typing import Any
 import numpy as np
 
 from ..backend import NUMPY
-from .graph import VIEWS, Value
+from .graph import Value
 from .meaning import compute
 from .plan import Step
 
 Arrays = list[Any]  # the array of each Value by its number, in the rows that are computed now
-Do = Callable[[Arrays, int], None]  # compute a step for so many rows
+Do = Callable[[Arrays, int, int], None]  # compute so many rows, from so many rows after the first of the variant's
 
-name = "numpy"
+name, addresses = "NumPy", False
+
+
+def load() -> bool:
+    """Ready."""
+    return True
 
 
 def stored(step: Step, crossing: set[Value]) -> list[Value]:
     """The Values of a step that need an array: here all of them."""
-    return [v for v in step.values if v.op not in VIEWS]
+    return [v for v in step.values if not v.is_view]
 
 
-def lanes(step: Step, homes: dict[Value, tuple[Value, int]]) -> Do:
-    """A step of elementwise work."""
+def lanes(
+    step: Step, homes: dict[Value, tuple[Value, int]], stored: set[Value], scratch: set[Value]
+) -> tuple[Do, set[Value]]:
+    """A step of elementwise work; it wants no addresses."""
     work = [_work(v, homes) for v in step.values]
 
-    def do(arrays: Arrays, rows: int) -> None:
+    def do(arrays: Arrays, rows: int, start: int) -> None:
         for one in work:
-            one(arrays, rows)
+            one(arrays, rows, start)
 
-    return do
+    return do, set()
 
 
 def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
     o, op = v.number, v.op
     fetch = [(a.number, None) if isinstance(a, Value) else (-1, a) for a in v.args]
     first = fetch[0][0]
-    if op in VIEWS:
+    if v.is_view:
 
-        def view(arrays: Arrays, rows: int) -> None:
+        def view(arrays: Arrays, rows: int, start: int) -> None:
             arrays[o] = compute(v, [arrays[first]], rows)
 
         return view
@@ -52,7 +59,7 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
                 pieces.append((piece.number, at, at + piece.shape[1]))
             at += piece.shape[1]
 
-        def concat(arrays: Arrays, rows: int) -> None:
+        def concat(arrays: Arrays, rows: int, start: int) -> None:
             for number, start, stop in pieces:
                 arrays[o][:, start:stop] = arrays[number]
 
@@ -60,13 +67,13 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
     if op in ("sum", "max", "min"):
         fold = getattr(np, op)
 
-        def folded(arrays: Arrays, rows: int) -> None:
+        def folded(arrays: Arrays, rows: int, start: int) -> None:
             fold(arrays[first], axis=1, keepdims=True, out=arrays[o])
 
         return folded
     if op == "sigmoid":
 
-        def sigmoid(arrays: Arrays, rows: int) -> None:
+        def sigmoid(arrays: Arrays, rows: int, start: int) -> None:
             out = arrays[o]
             np.multiply(arrays[first], 0.5, out=out)
             np.tanh(out, out=out)
@@ -78,18 +85,18 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
     if isinstance(function, np.ufunc) and len(fetch) <= 2:
         if len(fetch) == 1:
 
-            def one(arrays: Arrays, rows: int) -> None:
+            def one(arrays: Arrays, rows: int, start: int) -> None:
                 function(arrays[first], out=arrays[o])
 
             return one
         (a, left), (b, right) = fetch
 
-        def two(arrays: Arrays, rows: int) -> None:
+        def two(arrays: Arrays, rows: int, start: int) -> None:
             function(left if a < 0 else arrays[a], right if b < 0 else arrays[b], out=arrays[o])
 
         return two
 
-    def other(arrays: Arrays, rows: int) -> None:
+    def other(arrays: Arrays, rows: int, start: int) -> None:
         arrays[o][...] = compute(v, [c if n < 0 else arrays[n] for n, c in fetch], rows)
 
     return other

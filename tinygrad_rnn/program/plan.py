@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .graph import ELEMENTWISE, LEAVES, PARAMETER, READS, SUMS, VIEWS, Value, ancestors, dependents, users
+from .graph import ELEMENTWISE, LEAVES, PARAMETER, READS, SUMS, Value, ancestors, dependents, users
 from .trace import Trace
 
 LANES, PRODUCT, ROWS, SUM = "lanes", "product", "rows", "sum"
@@ -65,7 +65,9 @@ def lane(v: Value) -> bool:
         return False
     if v.op not in ELEMENTWISE and v.op not in ("cut", "concat", "broadcast_to", "reshape", "sum", "max", "min"):
         return False
-    flat = all(a.ndim <= 2 and (a.domain in (v.domain, PARAMETER)) for a in v.values)
+    flat = all(
+        a.domain == v.domain and a.ndim <= 2 or a.domain == PARAMETER and a.size == (a.shape or (1,))[-1] for a in v.values
+    )
     kinds = {a.dtype for a in (v, *v.values) if a.dtype.kind != "b"}
     return flat and len(kinds) <= 1 and all(k.kind == "f" for k in kinds)
 
@@ -98,17 +100,16 @@ def _cut(values: list[Value], reads: list[Value], writes: list[Value]) -> tuple[
     """(before, step, after) of a loop that reads and writes the given Values."""
     dependent = dependents(reads, values)
     needed = set(ancestors(writes))
-    within = {v for v in values if v in dependent and v in needed}
+    step = {v for v in values if v in dependent and v in needed}
+    after = {v for v in dependent if v not in needed}
     used = users(values)
     for v in reversed(values):
-        # Elementwise work for the step alone is done in it: no array of all rows is written and read for it.
+        # Elementwise work for a later part alone is done in it: no array of all rows is written and read for it.
         mine = used.get(v, ())
-        if lane(v) and v not in dependent and any(u in within for u in mine) and all(
-            u in within or u in dependent for u in mine
-        ):
-            within.add(v)
-    before = [v for v in values if v not in dependent and v not in within]
-    return before, [v for v in values if v in within], [v for v in values if v in dependent and v not in within]
+        if lane(v) and v not in dependent and mine and all(u in step or u in after for u in mine):
+            (step if any(u in step for u in mine) else after).add(v)
+    before = [v for v in values if v not in step and v not in after]
+    return before, [v for v in values if v in step], [v for v in values if v in after]
 
 
 def _steps(values: list[Value]) -> list[Step]:
@@ -144,7 +145,7 @@ def _keep(plan: Plan, order: list[Value]) -> None:
     behind = {v for section in plan.sections[3:] for v in section.values}
     for v in reversed(order):
         for a in v.values:
-            if a in home and (home[a] is not home.get(v) or (v in plan.kept and v.op in VIEWS)):
+            if a in home and (home[a] is not home.get(v) or (v in plan.kept and v.is_view)):
                 plan.kept.add(a)
             if v in behind and a not in behind and a.domain != PARAMETER:
                 plan.saved.add(a)

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..ops.random import Streams
-from .graph import PARAMETER, VIEWS, Value
+from .graph import PARAMETER, Value
 from .layout import Call, Layout, Reads, Variant
-from .machine import Arrays, Machine
-from .meaning import compute
+from .machine import Arrays, Machine, address
 
 
 class Run:
@@ -50,16 +49,16 @@ class Run:
         for variant, machine, own, x, context in zip(
             layout.variants, machines, parameters, inputs, contexts, strict=True
         ):
-            arrays: Arrays = [None] * machine.size
+            arrays: Arrays = [None] * (machine.size + 1)
             for v in machine.plan.trace.graph.values:
                 if v.op == "parameter":
                     arrays[v.number] = own[v.options[0]]
                 elif v.op == "full":
                     arrays[v.number] = np.full(v.shape, v.args[0], v.dtype)
                 elif v.op == "input":
-                    arrays[v.number] = x
+                    arrays[v.number] = None if x is None else np.ascontiguousarray(x)
                 elif v.op == "context":
-                    arrays[v.number] = context[v.options]
+                    arrays[v.number] = np.ascontiguousarray(context[v.options])
                 elif v.op == "segments":
                     arrays[v.number] = variant.segments
             for f, v in enumerate(machine.plan.trace.states):
@@ -112,7 +111,7 @@ class Run:
         plan = machine.plan
         held = {v for v in plan.saved}
         for v in list(held):
-            while v.op in VIEWS:
+            while v.is_view:
                 v = v.args[0]
                 held.add(v)
         for v in plan.trace.graph.values:
@@ -180,7 +179,12 @@ class Run:
             edges = max((c.last_edge - c.first_edge for c in variant.calls), default=0)
             room = {v: np.empty((edges if v.domain == "edge" else most, *v.shape[1:]), v.dtype) for v in part.room}
             now = [a if v.domain == PARAMETER else None
-                   for a, v in zip(arrays, machine.plan.trace.graph.values, strict=True)]  # fmt: skip
+                   for a, v in zip(arrays, machine.plan.trace.graph.values)]  # fmt: skip
+            for v in part.outside:
+                if v.op in ("kid", "each"):
+                    arrays[v.number] = None  # set call by call
+            table = machine.table(part, arrays, room)
+            now.append(0 if table is None else table.ctypes.data)
             reads = [(v, *_reads(v, variant)) for v in part.outside if v.op in ("kid", "each")]
             segments = [v for v in part.outside if v.op == "segments"]
             writes = []
@@ -188,19 +192,21 @@ class Run:
                 for key, g in machine.plan.trace.gradients.items():
                     if key[0] in ("kid", "each"):
                         writes.append((g, variant.slots[key[1] if key[0] == "kid" else -1], total[key[-1]]))
-            prepared.append((machine, part, arrays, now, room, reads, segments, writes))
+            prepared.append((machine, part, arrays, now, room, reads, segments, writes, table))
         for call in calls:
             ready = prepared[call.variant]
             if ready is None:
                 continue
-            machine, part, arrays, now, room, reads, segments, writes = ready
+            machine, part, arrays, now, room, reads, segments, writes, table = ready
             for v, where, f in reads:
                 a, b = call[3:5] if v.domain == "edge" else call[1:3]
                 at = where.starts[call.number]
                 now[v.number] = states[f][at : at + b - a] if at >= 0 else states[f][where.index[a:b]]
+                if v in part.addressed:
+                    table[v.number] = address(now[v.number])
             for v in segments:
                 now[v.number] = self.layout.variants[call.variant].segments[call[3] : call[4]] - call.start
-            machine.call(part, now, arrays, room, call)
+            machine.loop(part, arrays, self.layout.variants[call.variant], now, room, call)
             for g, where, into in writes:
                 a, b = call[3:5] if g.domain == "edge" else call[1:3]
                 at = where.starts[call.number]
@@ -216,5 +222,3 @@ def _reads(v: Value, variant: Variant) -> tuple[Reads, int]:
     """(where the rows lie, the field of the state) of a Value that reads predecessors."""
     return (variant.slots[v.options[0]], v.options[1]) if v.op == "kid" else (variant.slots[-1], v.options[0])
 
-
-_ = compute

@@ -19,7 +19,7 @@ from ..cell import Cell, Kids, States
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Reach
-from .graph import LEAVES, PARAMETER, VIEWS, Graph, Untraceable, Value
+from .graph import LEAVES, PARAMETER, Graph, Untraceable, Value
 from .tracer import Tracer
 
 PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
@@ -182,7 +182,7 @@ def _states(state: Any, signature: Signature, fields: tuple[str, ...], rows: int
         if array.shape[1:] != spec.shape or array.shape[0] not in (rows, 1) or array.dtype != spec.dtype:
             raise Untraceable("it returns a state of another shape or dtype than it takes")
         array = XP.broadcast_to(array, (rows, *spec.shape))
-        if array.op in LEAVES or array.op in VIEWS or any(array is other for other in found):
+        if array.op in LEAVES or array.is_view or any(array is other for other in found):
             array = array.graph.value("positive", (array,), (len(found),), array.shape, array.dtype)  # an array of its own
         found.append(array)
     return found

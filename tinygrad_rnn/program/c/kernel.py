@@ -1,0 +1,277 @@
+"""A step of elementwise work as one C function, row by row: each element is loaded once, computed in registers and
+stored, whatever was sliced and put together in between.
+
+Inside a row the work falls into *phases*: what is folded over the row (a sum, a maximum) is known in the next phase.
+Each phase is a few loops, one for each length of the pieces that it computes; a cut or a concat is only another column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from ..graph import PARAMETER, Value
+from ..plan import Step
+
+TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
+FOLDS = frozenset(["sum", "max", "min"])
+_LIBM = {
+    "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
+    "asinh", "acosh", "atanh", "erf", "floor", "ceil", "trunc", "atan2", "hypot", "pow",
+}  # fmt: skip
+_C = {
+    "positive": "{0}", "negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "add": "{0} + {1}",
+    "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}", "equal": "{0} == {1}",
+    "not_equal": "{0} != {1}", "less": "{0} < {1}", "less_equal": "{0} <= {1}", "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}", "logical_and": "{0} && {1}", "logical_or": "{0} || {1}",
+    "logical_xor": "!{0} != !{1}", "logical_not": "!{0}", "bitwise_and": "{0} & {1}", "bitwise_or": "{0} | {1}",
+    "bitwise_xor": "{0} ^ {1}", "bitwise_invert": "!{0}", "isfinite": "isfinite({0})", "isinf": "isinf({0})",
+    "isnan": "isnan({0})", "where": "{0} ? {1} : {2}",
+    "sign": "{0} != {0} ? {0} : ({0} > 0) - ({0} < 0)",
+    "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}", "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}",
+    "tanh": "real_tanh({0})", "sigmoid": "real_sigmoid({0})", "exp": "real_exp({0})",
+}  # fmt: skip
+
+
+def supported(step: Step, real: str) -> bool:
+    """Whether a step can be printed in C that computes in `real`, "f4" or "f8"."""
+    return all(_supported(v, real) for v in step.values)
+
+
+def _supported(v: Value, real: str) -> bool:
+    if any(a.dtype.str[1:] not in (real, "b1") for a in (v, *v.values) if a.op != "random"):
+        return False
+    return v.op in _C or v.op in _LIBM or v.op in FOLDS or v.is_view or v.op in (
+        "concat", "abs", "round", "clip", "astype", "logaddexp"
+    )  # fmt: skip
+
+
+class Loop:
+    """Statements for all columns of pieces of one length; of length 1: for the row."""
+
+    def __init__(self, length: int, indent: str) -> None:
+        self.length, self.indent = length, indent
+        self.known: dict[tuple[Value, int], str] = {}
+        self.lines: list[str] = []
+        self.stores: list[str] = []
+
+    def name(self, kind: str, text: str, prefix: str) -> str:
+        """A new variable."""
+        name = f"{prefix}{len(self.lines)}"
+        self.lines.append(f"const {kind} {name} = {text};")
+        return name
+
+
+class Kernel:
+    """Prints a step as `static void NAME(char **p, long start, long n)`.
+
+    Args:
+        step: what is computed.
+        stored: the Values of the step that others read, which get an array each.
+        homes: where pieces of concats belong.
+        scratch: which arrays hold only the rows that are computed now; the others hold all rows of the variant.
+    """
+
+    def __init__(
+        self, name: str, step: Step, stored: Iterable[Value], homes: dict[Value, tuple[Value, int]], scratch: set[Value]
+    ) -> None:
+        self.name, self.homes, self.scratch = name, homes, scratch
+        self.values = step.values
+        self.inside = set(step.values)
+        self.stored = set(stored)
+        self.used: dict[int, Value] = {}  # the arrays it reads and writes, by number
+        self.cuts = self._cuts()
+        self.phase: dict[Value, int] = {}
+        for v in step.values:
+            self.phase[v] = max((self.phase[a] + (a.op in FOLDS) for a in v.values if a in self.inside), default=0)
+        self.temporary = self._temporary()
+
+    def _cuts(self) -> dict[Value, set[int]]:
+        """The columns at which each Value must be cut, so that pieces of all that belong together are alike."""
+        cuts: dict[Value, set[int]] = {}
+        for v in self.values:
+            for a in (v, *v.values):
+                cuts.setdefault(a, {0, a.width})
+        changed = True
+        while changed:
+            before = sum(map(len, cuts.values()))
+            for v in self.values:
+                if v.op in FOLDS:
+                    continue
+                at = 0
+                for a in v.values:
+                    shift = v.options[1] if v.op == "cut" else -at if v.op == "concat" else 0
+                    at += a.width
+                    if a.domain == PARAMETER or (a.width != v.width and v.op not in ("cut", "concat")):
+                        continue
+                    cuts[a] |= {c + shift for c in cuts[v] if 0 <= c + shift <= a.width}
+                    cuts[v] |= {c - shift for c in cuts[a] if 0 <= c - shift <= v.width}
+            changed = sum(map(len, cuts.values())) > before
+        return cuts
+
+    def _temporary(self) -> set[Value]:
+        """Rows computed in one phase and read in a later one, that no array holds."""
+        return {
+            a
+            for v in self.values
+            for a in v.values
+            if a in self.inside and a.width > 1 and self.phase[a] < self.phase[v] and a not in self.stored
+            and not a.is_view and a.op != "concat"
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """The function."""
+        body: list[str] = []
+        self.rows = Loop(1, "        ")
+        printed = 0
+        for phase in range(max(self.phase.values()) + 1):
+            self.current = phase
+            loops: dict[int, Loop] = {}
+            folds = [v for v in self.values if self.phase[v] == phase and v.op in FOLDS]
+            sinks = [v for v in self.values if self.phase[v] == phase and (v in self.stored or v in self.temporary)]
+            for v in sinks:
+                for at, length in self._pieces(v):
+                    if v.op == "concat" and self._at_home(v, at):
+                        continue
+                    loop = self._loop(loops, length)
+                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
+            for v in folds:
+                a = v.values[0]
+                start = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}[v.op]
+                self.rows.lines.append(f"{TYPES[v.dtype.str[1:]]} fold{v.number} = {start};")
+                for at, length in self._pieces(a):
+                    loop = self._loop(loops, length)
+                    value = self._lane(a, at, loop)
+                    better = {"max": ">", "min": "<"}.get(v.op)
+                    loop.stores.append(
+                        f"fold{v.number} += {value};" if better is None else
+                        f"if ({value} {better} fold{v.number} || {value} != {value}) fold{v.number} = {value};"
+                    )  # fmt: skip
+            body += [self.rows.indent + line for line in self.rows.lines[printed:]]
+            printed = len(self.rows.lines)
+            for length, loop in loops.items():
+                if length == 1:
+                    body += [self.rows.indent + line for line in loop.stores]
+                    loop.stores = []
+                    continue
+                sums = [f"fold{v.number}" for v in folds if v.op == "sum" and any(f"fold{v.number} +=" in s for s in loop.stores)]
+                pragma = f"#pragma omp simd reduction(+:{', '.join(sums)})" if sums else "#pragma GCC ivdep"
+                body += [pragma, f"        for (long j = 0; j < {length}; j++) {{"]
+                body += [f"            {line}" for line in (*loop.lines, *loop.stores)]
+                body.append("        }")
+        declared = [
+            f"    {TYPES[v.dtype.str[1:]]} *const a{n} = ({TYPES[v.dtype.str[1:]]} *)p[{n}]"
+            + (";" if v in self.scratch or v.domain == PARAMETER else f" + start * {v.width};")
+            for n, v in sorted(self.used.items())
+        ]
+        temporary = [f"        {TYPES[v.dtype.str[1:]]} t{v.number}[{v.width}];" for v in self.temporary]
+        return "\n".join(
+            [f"static void {self.name}(char **p, long start, long n) {{", *declared,
+             "    for (long r = 0; r < n; r++) {", *temporary, *body, "    }", "}"]
+        )  # fmt: skip
+
+    def _loop(self, loops: dict[int, Loop], length: int) -> Loop:
+        if length == 1:
+            loops.setdefault(1, self.rows)
+        return loops.setdefault(length, Loop(length, "            "))
+
+    def _pieces(self, v: Value) -> list[tuple[int, int]]:
+        cuts = sorted(self.cuts[v])
+        return [(a, b - a) for a, b in zip(cuts, cuts[1:])]
+
+    def _at_home(self, concat: Value, at: int) -> bool:
+        """Whether the piece at a column of a concat is stored there when it is computed."""
+        for piece in concat.values:
+            if at < piece.width:
+                whole, _ = self.homes.get(piece, (None, 0))
+                return whole is concat and piece in self.stored
+            at -= piece.width
+        return False
+
+    # Where things are.
+    def _array(self, v: Value, at: int, loop: Loop) -> str:
+        """An element of an array that is there: column `at`, and on in a loop."""
+        column = f"{at} + j" if loop.length > 1 else str(at)
+        while v in self.homes or v.is_view:
+            if v in self.homes:
+                v, shift = self.homes[v]
+            else:
+                shift = v.options[1] if v.op == "cut" else 0
+                (v,) = v.values
+            column = "0" if v.width == 1 else f"{shift} + {column}" if shift else column
+        self.used[v.number] = v
+        if v.domain == PARAMETER:
+            return f"a{v.number}[{column if v.size > 1 else 0}]"
+        return f"a{v.number}[r * {v.width} + {column}]"
+
+    def _target(self, v: Value, at: int, loop: Loop) -> str:
+        if v in self.temporary:
+            return f"t{v.number}[{at} + j]" if loop.length > 1 else f"t{v.number}[{at}]"
+        return self._array(v, at, loop)
+
+    # What they are.
+    def _lane(self, v: Value, at: int, loop: Loop) -> str:
+        """The name of column `at` (and on) of a Value in a loop."""
+        if v.width == 1 and loop is not self.rows:
+            return self._lane(v, 0, self.rows)
+        found = loop.known.get((v, at))
+        if found is None:
+            found = loop.known[v, at] = self._compute(v, at, loop)
+        return found
+
+    def _compute(self, v: Value, at: int, loop: Loop) -> str:
+        prefix = "r" if loop is self.rows else "x"
+        kind = TYPES[v.dtype.str[1:]] if v.dtype.kind == "f" else "int32_t"
+        if v.op in FOLDS and v in self.inside:
+            return f"fold{v.number}"
+        if v.is_view and v in self.inside:
+            (a,) = v.values
+            column = at + v.options[1] if v.op == "cut" else at if a.width == v.width else 0
+            if a.domain == PARAMETER or a.width > 1 or v.width == 1:
+                return self._lane(a, column, loop)
+            return self._lane(a, 0, self.rows)
+        if v.op == "concat" and v in self.inside:
+            column = at
+            for piece in v.values:
+                if column < piece.width:
+                    return self._lane(piece, column, loop)
+                column -= piece.width
+        if v not in self.inside or (self.phase[v] < self.current and (v in self.stored or v in self.temporary)):
+            return loop.name(kind, self._target(v, at, loop) if v in self.inside else self._array(v, at, loop), prefix)
+        args = [
+            self._lane(a, at if a.width == v.width else 0, loop) if isinstance(a, Value) else _literal(a, v)
+            for a in v.args
+        ]
+        return loop.name(kind, _expression(v, args, kind), prefix)
+
+
+def _literal(a: Any, v: Value) -> str:
+    """A Python scalar, in the dtype of the array it meets."""
+    if a is None:
+        return ""
+    if math.isnan(a) or math.isinf(a):
+        return "NAN" if math.isnan(a) else "INFINITY" if a > 0 else "-INFINITY"
+    kinds = [b.dtype for b in v.values if b.dtype.kind == "f"] or [v.dtype]
+    return f"({TYPES.get(kinds[0].str[1:], 'int')}){float(a)!r}"
+
+
+def _expression(v: Value, args: list[str], kind: str) -> str:
+    suffix = "f" if v.dtype.str[1:] == "f4" else ""
+    if v.op in _C:
+        return _C[v.op].format(*args)
+    if v.op in _LIBM:
+        return f"{v.op}{suffix}({', '.join(args)})"
+    if v.op == "abs":
+        return f"fabs{suffix}({args[0]})"
+    if v.op == "round":
+        return f"rint{suffix}({args[0]})"
+    if v.op == "astype":
+        return f"({kind}){args[0]}" if v.dtype.kind != "b" else f"{args[0]} != 0"
+    if v.op == "clip":
+        low = f"{args[0]} < {args[1]} ? {args[1]} : " if v.args[1] is not None else ""
+        high = f"{args[0]} > {args[2]} ? {args[2]} : " if v.args[2] is not None else ""
+        return f"{low}{high}{args[0]}"
+    larger, smaller = f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})", f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})"
+    same = f"{args[0]} == {args[1]} ? {args[0]} + (REAL){math.log(2)!r} : "
+    return f"{same}{larger} + log1p{suffix}(exp{suffix}({smaller} - {larger}))"
