@@ -92,3 +92,135 @@ static inline double real_sigmoid(double x) {
 }
 
 #endif
+
+/* ---- Matrix products of few rows. B is packed once, in panels of PANEL columns, which tiles of rows read in order. ---- */
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+#define LANES ((long)(VECTOR_BYTES / sizeof(REAL)))
+#define PANEL (2 * LANES)
+#define TILE 6 /* rows: 12 sums, 2 parts of B and 1 of A fill the 16 registers of AVX */
+
+typedef REAL real_vector __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline real_vector load_vector(const REAL* from) {
+    real_vector v;
+    memcpy(&v, from, sizeof v);
+#if defined(__GNUC__) && defined(__x86_64__)
+    __asm__("" : "+x"(v)); /* in a register: GCC would read it anew for every row, and reading is the bottleneck */
+#endif
+    return v;
+}
+
+/* How many elements the packed B[k, m] has. */
+static inline long packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
+
+/* Packs B[k, m], whose element (i, j) lies at b[i * rs + j * cs], its last panel filled up with zeros. With `out` at a
+   multiple of 64 bytes, products of up to 3 rows are a quarter faster. */
+static inline void pack(const REAL* b, long rs, long cs, long k, long m, REAL* out) {
+    for (long from = 0; from < m; from += PANEL) {
+        const long width = m - from < PANEL ? m - from : PANEL;
+        for (long i = 0; i < k; i++, out += PANEL) {
+            for (long j = 0; j < width; j++) out[j] = b[i * rs + (from + j) * cs];
+            for (long j = width; j < PANEL; j++) out[j] = 0;
+        }
+    }
+}
+
+/* One panel times `rows` rows, `rows` and `unroll` known where this is inlined: of few rows, several steps along k are
+   summed apart, for there must be about eight sums at work to hide how long one takes. */
+static inline __attribute__((always_inline)) void gemm_tile(int rows, int unroll, long k, const REAL* a, long lda,
+                                                            const REAL* panel, REAL* out, long ldo, long width,
+                                                            int add) {
+    real_vector sum[TILE][2];
+    for (int r = 0; r < rows * unroll; r++) sum[r][0] = sum[r][1] = (real_vector){0};
+    long i = 0;
+    for (; i + unroll <= k; i += unroll) {
+        for (int u = 0; u < unroll; u++) {
+            const REAL* line = panel + (i + u) * PANEL;
+            const real_vector left = load_vector(line), right = load_vector(line + LANES);
+            for (int r = 0; r < rows; r++) {
+                const REAL factor = a[r * lda + i + u];
+                sum[u * rows + r][0] += factor * left;
+                sum[u * rows + r][1] += factor * right;
+            }
+        }
+    }
+    for (; i < k; i++) {
+        const real_vector left = load_vector(panel + i * PANEL), right = load_vector(panel + i * PANEL + LANES);
+        for (int r = 0; r < rows; r++) {
+            const REAL factor = a[r * lda + i];
+            sum[r][0] += factor * left;
+            sum[r][1] += factor * right;
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        for (int u = 1; u < unroll; u++) {
+            sum[r][0] += sum[u * rows + r][0];
+            sum[r][1] += sum[u * rows + r][1];
+        }
+        REAL* to = out + r * ldo;
+        if (width == PANEL) {
+            if (add) {
+                sum[r][0] += load_vector(to);
+                sum[r][1] += load_vector(to + LANES);
+            }
+            memcpy(to, sum[r], 2 * sizeof(real_vector));
+        } else {
+            REAL line[PANEL];
+            memcpy(line, sum[r], sizeof line);
+            for (long j = 0; j < width; j++) to[j] = add ? to[j] + line[j] : line[j];
+        }
+    }
+}
+
+/* No inline, lest every call of a source be compiled with all its tiles. */
+static __attribute__((noinline, unused)) void gemm_any(long n, long k, long m, const REAL* a, long lda,
+                                                       const REAL* packed, REAL* out, long ldo, int add) {
+    const long tiles = (n + TILE - 1) / TILE;
+    for (long from = 0; from < m; from += PANEL, packed += k * PANEL) {
+        const long width = m - from < PANEL ? m - from : PANEL;
+        for (long t = 0, row = 0; t < tiles; t++) {
+            const long rows = n * (t + 1) / tiles - row; /* tiles as even as can be */
+            const REAL* x = a + row * lda;
+            REAL* y = out + row * ldo + from;
+            row += rows;
+            switch (rows) {
+            case 1: gemm_tile(1, 4, k, x, lda, packed, y, ldo, width, add); break;
+            case 2: gemm_tile(2, 2, k, x, lda, packed, y, ldo, width, add); break;
+            case 3: gemm_tile(3, 2, k, x, lda, packed, y, ldo, width, add); break;
+            case 4: gemm_tile(4, 1, k, x, lda, packed, y, ldo, width, add); break;
+            case 5: gemm_tile(5, 1, k, x, lda, packed, y, ldo, width, add); break;
+            default: gemm_tile(6, 1, k, x, lda, packed, y, ldo, width, add);
+            }
+        }
+    }
+}
+
+/* out[n, m] = a[n, k] B, or added to it; lda and ldo are the elements from row to row. out may not overlap a. */
+static inline void gemm(long n, long k, long m, const REAL* a, long lda, const REAL* packed, REAL* out, long ldo) {
+    gemm_any(n, k, m, a, lda, packed, out, ldo, 0);
+}
+static inline void gemm_add(long n, long k, long m, const REAL* a, long lda, const REAL* packed, REAL* out, long ldo) {
+    gemm_any(n, k, m, a, lda, packed, out, ldo, 1);
+}
+
+/* ---- Rows moved. ---- */
+
+static inline void gather_rows(long n, long width, const REAL* src, const long long* index, REAL* out, long ldo) {
+    for (long i = 0; i < n; i++) memcpy(out + i * ldo, src + index[i] * width, (size_t)width * sizeof(REAL));
+}
+
+/* An index may come several times. */
+static inline void scatter_add_rows(long n, long width, const REAL* rows, long ldr, const long long* index, REAL* out) {
+    for (long i = 0; i < n; i++) {
+        const REAL* from = rows + i * ldr;
+        REAL* to = out + index[i] * width;
+        for (long j = 0; j < width; j++) to[j] += from[j];
+    }
+}
