@@ -93,7 +93,7 @@ static inline double real_sigmoid(double x) {
 
 #endif
 
-/* ---- Matrix products of few rows. B is packed once, in panels of PANEL columns that tiles of rows read in order. ---- */
+/* ---- Matrix products of few rows. B is packed once, in panels of PANEL columns that tiles read in order. ---- */
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
