@@ -10,6 +10,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import itertools
 import os
 import platform
 import shlex
@@ -23,17 +24,9 @@ import warnings
 from pathlib import Path
 
 # NaN must come out as NaN and Inf as Inf, so neither -ffast-math nor -ffinite-math-only may ever stand here.
-FLAGS = (
-    "-std=c11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-    "-fopenmp-simd", "-shared", "-fPIC",
-)  # fmt: skip
+FLAGS = "-std=c11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd".split()
 TIMEOUT = 120  # seconds that a compiler may take
 
-# The lines of /proc/cpuinfo that decide what -march=native means, on x86, ARM, POWER and RISC-V.
-_CPU_KEYS = {
-    "vendor_id", "cpu family", "model", "model name", "flags", "CPU implementer", "CPU part", "CPU variant",
-    "Features", "cpu", "isa", "uarch",
-}  # fmt: skip
 _DIGEST = hashlib.sha256().digest_size
 
 _lock = threading.RLock()  # reentrant: a hook of warnings.showwarning may come back here
@@ -149,10 +142,10 @@ def _compile(command: list[str], source: str, work: Path) -> Path:
     message = ""
     # Some compilers refuse -march=native, some assemblers what it makes: a plain one is better than none.
     for flags in (FLAGS, [flag for flag in FLAGS if flag != "-march=native"]):
-        run = _run([*command, *flags, str(text), "-o", str(built), "-lm"])
+        run = _run([*command, *flags, "-shared", "-fPIC", str(text), "-o", str(built), "-lm"])
         if run.returncode == 0 and built.exists():
             return built
-        message = message or _without(work, run.stderr).strip()
+        message = message or run.stderr.replace(f"{work}{os.sep}", "").strip()
     raise _Failure("\n".join(message.splitlines()[:5]) or f"it ended with status {run.returncode} and no library")
 
 
@@ -182,17 +175,14 @@ def _version(command: tuple[str, ...]) -> str:
 @functools.cache
 def _cpu() -> str:
     """What -march=native depends on."""
-    lines = []
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if not line.strip():  # the first CPU's block alone: the whole file takes long where there are many
-                    break
-                if line.partition(":")[0].strip() in _CPU_KEYS:
-                    lines.append(line)
+            # Of the first CPU alone: the whole file takes long where there are many.
+            lines = list(itertools.takewhile(str.strip, file))
     except OSError:
         lines = [platform.processor()]
-    return "".join([platform.machine(), "\n", *lines])
+    changing = ("cpu mhz", "bogomips", "clock")
+    return "".join([platform.machine(), *(line for line in lines if not line.lower().startswith(changing))])
 
 
 def _usable_folder() -> tuple[Path, str]:
@@ -245,16 +235,12 @@ def _opened(file: Path) -> tuple[ctypes.CDLL | None, str]:
     try:
         return ctypes.CDLL(str(file)), ""
     except OSError as error:
-        return None, _without(file.parent, str(error)).replace(file.name, "library")
+        return None, str(error).replace(str(file), "library")
 
 
 def _said(error: Exception) -> str:
     """An error's text, without the name of a temporary file: a reason is warned of once."""
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-
-
-def _without(folder: Path, text: str) -> str:
-    return text.replace(str(folder) + os.sep, "")
 
 
 def _warn_of_cache(reason: str) -> None:
