@@ -39,6 +39,7 @@ class Reads:
     starts: list[int] = field(default_factory=list)
     distinct: list[bool] = field(default_factory=list)
     whole: int = -1  # as starts, over all calls
+    starts_array: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def prepare(self, bounds: list[tuple[int, int]]) -> None:
         """Look at the rows of each call."""
@@ -49,6 +50,7 @@ class Reads:
             self.distinct.append(together or len(np.unique(self.index[a:b])) == b - a)
         if len(self.index) and steps[-1] == 0:
             self.whole = int(self.index[0])
+        self.starts_array = np.asarray(self.starts, np.int64)
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Variant:
     edges: int = 0
     calls: list[Call] = field(default_factory=list)
     slots: dict[int, Reads] = field(default_factory=dict)  # by slot; -1: the edges of a cell of multisets
+    starts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # the first row of each call, and how many
+    counts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
     segments: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # the vertex of each edge
 
 
@@ -124,6 +128,13 @@ class Layout:
             variant.size = b
             self.calls.append(made)
         self._slots(structure, arity)
+        # (variant, first, last) of calls of one variant that follow each other.
+        self.stretches: list[tuple[int, int, int]] = []
+        for c in self.calls:
+            if self.stretches and self.stretches[-1][0] == c.variant:
+                self.stretches[-1] = (c.variant, self.stretches[-1][1], c.number + 1)
+            else:
+                self.stretches.append((c.variant, c.number, c.number + 1))
 
     def _multisets(self, s: Structure, arity: dict[int, int | None], variant_of: Ids, call_of: Ids) -> None:
         """The edges of variants of multisets, by vertex."""
@@ -152,3 +163,5 @@ class Layout:
             for k, reads in variant.slots.items():
                 edges_of = k < 0
                 reads.prepare([c[3:5] if edges_of else c[1:3] for c in variant.calls])
+            variant.starts = np.asarray([c.start for c in variant.calls], np.int64)
+            variant.counts = np.asarray([c.stop - c.start for c in variant.calls], np.int64)
