@@ -21,7 +21,10 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 DIRECT = {
     "backend": (),
     "gradient": ("backend",),  # what is on its way to an array: dense, parts, products
-    "tape": ("gradient",),
+    "now": (),  # what a thread does now: recording, anomalies, scope
+    "anomaly": ("backend", "now"),  # the first NaN or Inf, and whose it is
+    "writes": ("backend", "now"),  # writes in place, and what they spoil
+    "tape": ("gradient", "anomaly", "writes"),
     "tensor": ("tape",),
     "ops": ("tensor",),
     "structure": ("backend",),

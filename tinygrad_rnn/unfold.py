@@ -17,7 +17,7 @@ import numpy as np
 
 from . import backend, ops, tape
 from .cell import Cell, Kids, Multiset, Ragged, State, States
-from .gradient import Part, Product
+from .gradient import Bag
 from .ops import random
 from .schedule import Call, Place, Schedule, places, plan
 from .structure import Ids, Structure, StructureError
@@ -31,17 +31,14 @@ class ParameterGradients:
     def __init__(self) -> None:
         self._found: dict[tape.Node, dict[int, Any]] = {}
 
-    def observe(self, level: int, leaf: tape.Node, c: Any) -> None:
+    def observe(self, xp: Any, level: int, leaf: tape.Node, c: Any) -> None:
         """Take one contribution of a level to a leaf."""
-        if type(c) is Part:
-            value = c.value.data if isinstance(c.value, Tensor) else c.value
-            c = backend.of(value).assemble([c.key], [value], leaf.shape or ())
-        elif type(c) is Product:
-            c = backend.of(c.left).matmul(c.left.T, c.right)
-        elif isinstance(c, Tensor):
-            c = c.data
+        bag = Bag(None)
+        bag.add(c)
+        g = bag.total(xp, leaf.shape)
+        g = g.data if isinstance(g, Tensor) else g
         levels = self._found.setdefault(leaf, {})
-        levels[level] = c if level not in levels else levels[level] + c
+        levels[level] = g if level not in levels else levels[level] + g
 
     def of(self, parameter: Tensor, levels: int) -> Tensor:
         """[levels, *parameter.shape], zeros where a level contributed nothing."""
