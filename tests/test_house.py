@@ -30,10 +30,13 @@ DIRECT = {
     "structure": ("backend",),
     "schedule": ("structure",),  # the calls that run a structure
     "cell": ("ops", "structure"),  # the protocol, and what a cell sees
+    "context": ("cell",),  # what examples give to their vertices
+    "kept": ("cell",),  # gradients kept for inspection
+    "blocks": ("cell", "schedule"),  # the states computed so far, and how they are read
     "autograd": ("ops",),  # backward, grad and no_grad as the user calls them
     "func": ("autograd",),
-    "unfold": ("autograd", "cell", "schedule"),
-    "program": ("unfold",),
+    "unfold": ("context", "kept", "blocks"),
+    "program": ("autograd", "unfold"),
     "nn": ("program",),
     "optim": ("nn",),
     "training": ("nn", "optim"),
