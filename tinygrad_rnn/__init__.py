@@ -18,7 +18,8 @@ from . import autograd, func, nn, ops, optim, tape
 from . import tensor as tensor_module
 from .autograd import backward, checkpoint, enable_grad, grad, gradcheck, is_grad_enabled, no_grad
 from .backend import DeviceError, default_device, set_default_device
-from .cell import Cell, Kids, Multiset, Ragged, cell
+from .cell import Cell, Kids, Multiset, cell
+from .context import Ragged
 from .ops import *  # noqa: F403
 from .ops import random
 from .ops.random import manual_seed
