@@ -26,9 +26,11 @@ from .ops.random import manual_seed
 from .structure import Structure, StructureError, chain, from_networkx, grid, union
 from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
+from .program import compiled
 from .unfold import Unfolding, unfold
 
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
+Unfolding.program = compiled.run
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]
 
 __all__ = [

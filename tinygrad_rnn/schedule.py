@@ -48,6 +48,7 @@ class Schedule:
         self._call, self._position = call, self._positions(structure, call, counts)
         self.rank: Ids = (stops - counts)[call] + self._position  # public id -> internal row
         self.order: Ids = np.argsort(self.rank)  # internal row -> public id
+        self.layouts: dict[Any, Any] = {}  # how programs run it, for the next time
         example = structure.example[self.order]
         columns = (level[firsts], kind[firsts], has_input[firsts], stops - counts, stops)
         self.runs = [

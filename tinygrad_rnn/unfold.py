@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Unfolding:
         initial: a State of 1 or B rows that empty slots read, in place of `cell.initial()`.
         keep: "state_grad" and "parameter_grad", to look at after the backward pass.
         structure: what is unfolded, for the public order of ids; None when it grows by `advance`.
+        seed: of its random streams; by default drawn from the shared generator.
 
     >>> import tinygrad_rnn as tg
     >>> run = tg.Unfolding(tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x))
@@ -43,6 +44,8 @@ class Unfolding:
     [[2.0], [2.0], [2.0]]
     """
 
+    program: ClassVar[Any] = None  # what runs an unfolding compiled, if it can: the package binds it here
+
     def __init__(
         self,
         cell: Cell | Mapping[int, Cell],
@@ -50,6 +53,7 @@ class Unfolding:
         initial: State | None = None,
         keep: Sequence[str] = (),
         structure: Structure | None = None,
+        seed: int | None = None,
     ) -> None:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
@@ -60,7 +64,7 @@ class Unfolding:
         self._blocks = Blocks()
         self._example: list[int] = [] if structure is None else structure.example.tolist()  # by public id
         self._grown: list[Ids] = []  # the edges of each call by `advance`: source, target, slot
-        self._streams = random.Streams(int(random.generator().integers(2**63)))
+        self._streams = random.Streams(int(random.generator().integers(2**63)) if seed is None else seed)
         self._kept = Kept(keep)
 
     @property
@@ -81,7 +85,7 @@ class Unfolding:
     @property
     def levels(self) -> int:
         """How many levels are computed so far."""
-        return self.calls[-1].level + 1 if self.calls else 0
+        return max((call.level for call in self.calls), default=-1) + 1
 
     @property
     def structure(self) -> Structure:
@@ -223,6 +227,11 @@ class Unfolding:
             rows.append(value if value.data.shape[0] == count else ops.broadcast_to(value, shape))
         return type(state)(*rows)
 
+    def _compiled(self, rank: Ids, calls: list[Call], states: State) -> None:
+        """Take over what a program computed: the states of all vertices as one block, a row for each by `rank`."""
+        self._rank, self.calls = rank, calls
+        self._blocks.append(0, states)
+
     # What came out, by public id.
     def _public(self, blocks: Sequence[Sequence[Tensor]]) -> State:
         """Blocks of values of all vertices in internal order, as one State in the order of their ids."""
@@ -304,6 +313,7 @@ def unfold(
     context: Any = None,
     initial: State | None = None,
     keep: Sequence[str] = (),
+    seed: int | None = None,
 ) -> Unfolding:
     """Compute every vertex of a structure with a cell, level by level.
 
@@ -312,7 +322,7 @@ def unfold(
         structure: what depends on what.
         inputs: rows for all vertices [N, I], or (ids [M], rows [M, I]) for those that have one. A vertex without input
             reads zeros, which are never multiplied. None: no vertex has one, and x is [n, 0].
-        context, initial, keep: see `Unfolding`.
+        context, initial, keep, seed: see `Unfolding`.
 
     Raises:
         StructureError: the structure does not fit the cell, or an input's id is out of range or given twice.
@@ -325,7 +335,7 @@ def unfold(
     >>> tg.unfold(add, tree, ([0, 1], tg.tensor([[3.0], [4.0]]))).roots().h.item()
     7.0
     """
-    run = Unfolding(cell, context, initial, keep, structure)
+    run = Unfolding(cell, context, initial, keep, structure, seed)
     run._cells.check(structure)
     if isinstance(context, Tensor) and len(context) != structure.examples:
         raise StructureError(f"the context has {len(context)} rows for {structure.examples} examples")
@@ -336,6 +346,8 @@ def unfold(
     run._rank = schedule.rank
     if rows is not None:
         run._take(rows)
+    if Unfolding.program is not None and Unfolding.program(run, structure, schedule, ids, rows):
+        return run
     pieces = _in_order_of_calls(schedule, ids, rows)
     with _no_collections():
         for i, (call, x) in enumerate(zip(schedule.runs, pieces, strict=True)):

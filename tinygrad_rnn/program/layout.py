@@ -16,6 +16,9 @@ from ..schedule import Schedule
 from ..structure import Ids, Structure
 
 
+FEW = 8  # of how many vertices one must have an empty slot for a variant of their own to pay
+
+
 class Call(NamedTuple):
     """One call of a variant: rows `start` to `stop` of the variant's vertices, and of its edges."""
 
@@ -76,15 +79,16 @@ class Layout:
     Args:
         structure, schedule: what is run, and its calls.
         arity: of the cell of each kind.
-        folded: whether empty slots read zeros that nobody differentiates: throughout a level they then cost nothing.
+        zero: whether empty slots read zeros that nobody differentiates. Where many vertices have them throughout a level,
+            as the leaves of trees have, these are *folded*: a variant of their own, without the products with zeros.
         initials: how many initial states there are, 1 or one for each example.
     """
 
     def __init__(
-        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], folded: bool, initials: int
+        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int
     ) -> None:
         calls = schedule.runs
-        self.initials, self.size = initials, structure.size
+        self.size = structure.size
         starts = np.asarray([c.start for c in calls], np.int64)
         counts = np.asarray([c.stop - c.start for c in calls], np.int64)
         call = np.repeat(np.arange(len(calls)), counts)  # of each row of the schedule
@@ -92,6 +96,11 @@ class Layout:
         into = call_of[structure.target]
         present = set(zip(into.tolist(), np.maximum(structure.slot, -1).tolist(), strict=True)) if len(into) else set()
         fed = {c for c, _ in present}
+        empty = sum(int(n) for i, (c, n) in enumerate(zip(calls, counts, strict=True))
+                    if any((i, k) not in present for k in range(arity[c.kind] or 0)))  # fmt: skip
+        folded = zero and empty * FEW > structure.size
+        # As many as examples, where they are read: then the rows before those of a batch of chains are their initial ones.
+        self.initials = 1 if folded else max(initials, structure.examples)
         self.variants: list[Variant] = []
         known: dict[tuple[int, bool, tuple[bool, ...]], int] = {}
         variant_of = np.zeros(len(calls), np.int64)

@@ -19,7 +19,7 @@ from ..cell import Cell, Kids, States
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Reach
-from .graph import LEAVES, PARAMETER, Graph, Untraceable, Value
+from .graph import LEAVES, PARAMETER, READS, Graph, Untraceable, Value
 from .tracer import Tracer
 
 PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
@@ -60,6 +60,11 @@ class Trace:
     states: list[Value] = field(default_factory=list)
     seeds: dict[int, Value] = field(default_factory=dict)  # the gradient of each field of the state
     gradients: dict[Any, Value] = field(default_factory=dict)  # by what was read, the key of its leaf Value
+
+    @property
+    def reads(self) -> list[Value]:
+        """The states of predecessors that are read."""
+        return [v for v in self.graph.values if v.op in READS]
 
     @property
     def outputs(self) -> list[Value]:
