@@ -828,7 +828,7 @@ def spine(n: int) -> tg.Structure:
     ("make", "build", "depth"), [(Unary, tg.chain, 20_000), (Binary, spine, 3_000), (Bag, spine, 1_500)]
 )
 def test_deep_unfoldings_neither_recurse_nor_cost_more_than_their_vertices(
-    make: Any, build: Any, depth: int, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    make: Any, build: Any, depth: int, eagerly: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """Counted: nodes, what they hold, how often and how much the backward pass puts together."""
     request.addfinalizer(partial(sys.setrecursionlimit, sys.getrecursionlimit()))

@@ -41,7 +41,7 @@ def test_a_write_to_what_was_not_saved_is_no_error() -> None:
     assert w.grad.tolist() == [1, 1]
 
 
-def test_a_write_is_seen_through_a_view_and_names_the_cell_and_level(device: str) -> None:
+def test_a_write_is_seen_through_a_view_and_names_the_cell_and_level(device: str, eagerly: None) -> None:
     if device == "strict":
         pytest.skip("the double's views do not know whose views they are")
     w = leaf([[1.0], [2.0]])

@@ -67,3 +67,14 @@ def mode(recording: bool | None = None, anomaly: bool | None = None) -> Iterator
 def set_recording(recording: bool) -> _GeneratorContextManager[None]:
     """Whether operations are recorded inside."""
     return mode(recording=recording)
+
+
+@contextmanager
+def within(scope: Scope | None) -> Iterator[None]:
+    """Inside, what is recorded belongs to a scope."""
+    now = thread.now
+    before, now.scope = now.scope, scope
+    try:
+        yield
+    finally:
+        now.scope = before

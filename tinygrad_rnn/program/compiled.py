@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,8 +10,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .. import ops, tape
-from ..cell import State
+from ..cell import State, name_of
 from ..context import of_vertices
+from ..now import Scope, mode, within
 from ..ops import random
 from ..schedule import Schedule
 from ..structure import Ids, Structure
@@ -28,10 +28,9 @@ from .machine import Machine
 from .run import Run
 from .trace import Signature, Spec, Trace, trace
 
-KEPT = 256  # traces, and machines, that are remembered
+KEPT = 256  # traces that are remembered
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
-_traces: OrderedDict[Any, tuple[Reach, Trace | Untraceable]] = OrderedDict()
-_machines: OrderedDict[Any, Machine] = OrderedDict()
+_traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
 
 def run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> bool:
@@ -82,7 +81,6 @@ class Prepared:
         tree = None if unfolding.context is None else _specs(unfolding.context, self._spec)
         self.machines: list[Machine] = []
         traces: list[Trace] = []
-        keys = []
         for variant in self.layout.variants:
             reach = self.reaches[variant.kind]
             parameters = tuple([self._spec(t, t.data.shape) for t in reach.tensors])
@@ -90,10 +88,9 @@ class Prepared:
                 x if variant.has_input else None, (missing.shape[1:], missing.dtype.str), variant.filled, states,
                 parameters, tree, self.recorded,
             )  # fmt: skip
-            keys.append((reach.fingerprint, signature, _frozen(tree)))
-            traces.append(_trace(keys[-1], reach, signature, unfolding.fields))
+            traces.append(_trace(self.cells[variant.kind], reach, signature, _frozen(tree), unfolding.fields))
         recurrent = frozenset(v.options[-1] for t in traces for v in t.reads)
-        self.machines = [_machine(key, found, recurrent) for key, found in zip(keys, traces, strict=True)]
+        self.machines = [_machine(found, recurrent) for found in traces]
 
     def _spec(self, t: Tensor, shape: tuple[int, ...]) -> Spec:
         return Spec(shape, t.data.dtype.str, self.recorded and t.node is not None)
@@ -131,16 +128,29 @@ class Prepared:
         node = None
         if self.recorded:
             replay = _replay(unfolding, self.structure, self.ids, self.inputs, seed)
-            sources = [*([] if self.inputs is None else [self.inputs]), *self.initial, *self.context.values(),
-                       *(t for reach in self.reaches.values() for t in reach.tensors)]  # fmt: skip
+            sources = [*([] if self.inputs is None else [self.inputs]), *self.initial, *self._differentiated()]
             parents = list(dict.fromkeys(t.node for t in sources if t.node is not None))
             if parents:
                 work = Backward(self, running, parents, replay)
                 kept = [t.data for t in sources]
-                node = Node(PROGRAM, tuple(parents), (work, kept), None, tape.thread.now.scope)
+                names = " and ".join(dict.fromkeys(name_of(cell) for cell in self.cells.values()))
+                scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
+                node = Node(PROGRAM, tuple(parents), (work, kept), None, scope)
         seeds = {f for m in self.machines for f in m.plan.trace.seeds}
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
         unfolding._compiled(layout.row, _calls(layout, self.schedule), type(self.initial)(*whole))
+
+
+    def _differentiated(self) -> list[Tensor]:
+        """The parameters and contexts that the cells' derivatives reach."""
+        found = []
+        for variant, machine in zip(self.layout.variants, self.machines, strict=True):
+            for key in machine.plan.trace.gradients:
+                if key[0] == "parameter":
+                    found.append(self.reaches[variant.kind].tensors[key[1]])
+                elif key[0] == "context":
+                    found.append(self.context[key[1:]])
+        return found
 
 
 def _backward(xp: Any, g: dict[int, Any], needed: list[bool], work: Any, kept: Any) -> list[Any]:
@@ -206,11 +216,16 @@ class Backward:
             rows = back
         return rows
 
+    def eager(self) -> list[Tensor]:
+        """The states as the eager unfolding of the same inputs records them, by field, in the order of the layout."""
+        order = self.prepared.layout.order
+        states = self.replay().all()
+        return [value if (np.diff(order) == 1).all() else ops.gather_rows(value, order) for value in states]
+
     def _eagerly(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         """The derivative recorded: of the eager unfolding of the same inputs."""
         since = tape.next_serial()
-        eager = self.replay()
-        states = [ops.gather_rows(value, self.prepared.layout.order) for value in eager.all()]
+        states = self.eager()
         starts = [(states[f].node, value) for f, value in g.items() if states[f].node is not None]
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)
@@ -220,9 +235,10 @@ class Backward:
 def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor | None, seed: int) -> Any:
     cell = unfolding.cells or unfolding._cells.of(0)[0]
     context, initial = unfolding.context, unfolding._cells.initial if unfolding._cells._given else None
+    outer = tape.thread.now.scope
 
     def again() -> Unfolding:
-        with tape.mode(recording=True), switched_off(), random.replay(random.snapshot()):
+        with within(outer), mode(recording=True), switched_off(), random.replay(random.snapshot()):
             return unfold(cell, structure, None if rows is None else (ids, rows), context, initial, seed=seed)
 
     return again
@@ -305,23 +321,27 @@ def reach_of(cell: Any) -> Reach:
     return found
 
 
-def _trace(key: Any, reach: Reach, signature: Signature, fields: tuple[str, ...]) -> Trace:
-    entry = _traces.get(key)
-    if entry is None:
+def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tuple[str, ...]) -> Trace:
+    """The trace of a cell."""
+    key = reach.fingerprint, signature, tree
+    known: Any = reach.traces if reach.fingerprint is None else _traces
+    found = known.get(key)
+    if found is None:
         try:
-            found: Trace | Untraceable = trace(reach, signature, fields)
+            found = trace(cell, reach, signature, fields)
         except Untraceable as error:
-            found = error.with_traceback(None)
-        entry = _traces[key] = reach, found  # with what it was traced from, whose ids are in the key
-        if len(_traces) > KEPT:
-            _traces.popitem(last=False)
-    if isinstance(entry[1], Untraceable):
-        raise entry[1]
-    return entry[1]
+            found = str(error)  # the error itself would hold the frames it came through
+        known[key] = found
+        if len(known) > KEPT:
+            known.pop(next(iter(known)))
+    if isinstance(found, str):
+        raise Untraceable(found)
+    return found  # type: ignore[no-any-return]
 
 
-def _machine(key: Any, found: Trace, recurrent: frozenset[int]) -> Machine:
-    machine = _machines.get((key, recurrent))
+def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
+    """The machine of a trace, of whose state the fields `recurrent` are read."""
+    machine: Machine | None = found.machines.get(recurrent)
     if machine is None:
         made = plan.make(found, recurrent)
         real = {v.dtype.str[1:] for v in found.states}
@@ -329,9 +349,7 @@ def _machine(key: Any, found: Trace, recurrent: frozenset[int]) -> Machine:
         machine = Machine(made, target)
         if not target.load():
             machine = Machine(made, numpy_target)
-        _machines[key, recurrent] = machine
-        if len(_machines) > KEPT:
-            _machines.popitem(last=False)
+        found.machines[recurrent] = machine
     return machine
 
 
