@@ -12,21 +12,28 @@ Gradient = Any  # an array, or a Tensor when the backward pass is itself recorde
 TALL = 2048  # rows at which a product is tall enough; more would only hold memory
 
 
-class Part(NamedTuple):
+# Parts and products are made by the node, so that no NamedTuples are: these wake the garbage collector.
+
+
+class Part:
     """A gradient known on a part of its array: values at a key (see `Backend.assemble` for keys)."""
 
-    key: Any
-    values: Gradient
+    __slots__ = ("key", "values")
+
+    def __init__(self, key: Any, values: Gradient) -> None:
+        self.key, self.values = key, values
 
 
-class Product(NamedTuple):
+class Product:
     """A gradient that is the product left^T right, [K, M]^T [K, N], not computed yet: those of one array are stacked.
 
     Backpropagation through T levels sends T thin products to each weight matrix; one tall product costs less.
     """
 
-    left: Array
-    right: Array
+    __slots__ = ("left", "right")
+
+    def __init__(self, left: Array, right: Array) -> None:
+        self.left, self.right = left, right
 
 
 class Rows(NamedTuple):
@@ -82,7 +89,7 @@ class Bag:
 
     def _multiply(self) -> None:
         xp = self.xp
-        left, right = (_joined(xp, sides) for sides in zip(*self.products, strict=True))
+        left, right = _joined(xp, [p.left for p in self.products]), _joined(xp, [p.right for p in self.products])
         self.products, self.waiting = [], 0
         self.add(xp.matmul(xp.matrix_transpose(left), right))
 
@@ -91,17 +98,17 @@ class Bag:
         if self.products:
             self._multiply()
         if shape is None:
-            return dict(self.parts)
+            return {p.key: p.values for p in self.parts}
         if not self.parts:
             return self.dense
-        whole = xp.assemble(*zip(*self.parts, strict=True), shape)
+        whole = xp.assemble([p.key for p in self.parts], [p.values for p in self.parts], shape)
         return whole if self.dense is None else whole + self.dense
 
     def rows(self, shape: tuple[int, ...]) -> Rows | None:
         """The whole bag as rows, if it holds nothing else."""
         if self.dense is not None or self.products or any(type(p.key) is not self.xp.array for p in self.parts):
             return None
-        index, values = (_joined(self.xp, sides) for sides in zip(*self.parts, strict=True))
+        index, values = _joined(self.xp, [p.key for p in self.parts]), _joined(self.xp, [p.values for p in self.parts])
         return Rows(index, values, shape)
 
 
