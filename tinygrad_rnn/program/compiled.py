@@ -341,15 +341,16 @@ def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tup
 
 def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
     """The machine of a trace, of whose state the fields `recurrent` are read."""
-    machine: Machine | None = found.machines.get(recurrent)
+    key = recurrent, os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
+    machine: Machine | None = found.machines.get(key)
     if machine is None:
         made = plan.make(found, recurrent)
         real = {v.dtype.str[1:] for v in found.states}
-        target: Any = CTarget(real.pop()) if len(real) == 1 else numpy_target
+        target: Any = numpy_target if key[1] or len(real) > 1 else CTarget(real.pop())
         machine = Machine(made, target)
         if not target.load():
             machine = Machine(made, numpy_target)
-        found.machines[recurrent] = machine
+        found.machines[key] = machine
     return machine
 
 
