@@ -119,12 +119,16 @@ class Prepared:
             examples = self.structure.example[layout.order[v.start : v.start + v.size]] if self.context else None
             contexts.append({path: t.data[examples] for path, t in self.context.items()})
         seed = unfolding._streams.seed
-        running = Run(
-            layout, self.machines, [[t.data for t in self.reaches[v.kind].tensors] for v in layout.variants],
-            [v.data for v in self.initial], inputs, contexts, unfolding._streams,
-        )  # fmt: skip
+        initial = [v.data for v in self.initial]
+        running = layout.free.pop() if layout.free else None
+        if running is None or running.machines != self.machines:
+            running = Run(layout, self.machines, initial)
+        parameters = [[t.data for t in self.reaches[v.kind].tensors] for v in layout.variants]
+        running.start(parameters, initial, inputs, contexts, unfolding._streams)
         running.forward()
         states = [state[layout.initials :] for state in running.states]
+        if running.lasts:
+            states = [state.copy() for state in states]
         node = None
         if self.recorded:
             replay = _replay(unfolding, self.structure, self.ids, self.inputs, seed)
@@ -136,6 +140,8 @@ class Prepared:
                 names = " and ".join(dict.fromkeys(name_of(cell) for cell in self.cells.values()))
                 scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
                 node = Node(PROGRAM, tuple(parents), (work, kept), None, scope)
+        if node is None and running.lasts:
+            layout.free.append(running)
         seeds = {f for m in self.machines for f in m.plan.trace.seeds}
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
         unfolding._compiled(layout.row, _calls(layout, self.schedule), type(self.initial)(*whole))
@@ -165,7 +171,10 @@ class Backward:
 
     def __init__(self, prepared: Prepared, running: Run, parents: list[Node], replay: Any) -> None:
         self.prepared, self.running, self.parents, self.replay = prepared, running, parents, replay
-        self.done = False
+
+    def __del__(self) -> None:
+        if self.running.lasts:
+            self.prepared.layout.free.append(self.running)
 
     def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         if xp is tape.tensors:

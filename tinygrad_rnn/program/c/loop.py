@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 from ..graph import EDGE, READS, Value
 from ..machine import Frame, Homes, Part, address
 from ..plan import LANES, PRODUCT, Section
-from .kernel import TYPES, pointer
+from .kernel import pointer
 
-MOST = 48  # rows of a level up to which our products of packed matrices are faster than BLAS
+MOST = 256  # rows of a level; for more, and wide ones, BLAS uses its caches better than our products of packed matrices
 
 
 class Loop:
@@ -82,9 +81,7 @@ class Loop:
             (v,) = step.values
             left, base = self._place(v.args[0])
             out, into = self._place(v)
-            for root in (base, into):
-                if root not in reads_set(reads):
-                    roots[root.number] = root
+            roots.update({root.number: root for root in (base, into) if root.op not in READS})
             packed = f"({real} *)p[{self._slot('packed', v.number)}]"
             k, m = v.args[1].shape
             work.append(f"gemm(n, {k}, {m}, {left}, {base.width}, {packed}, {out}, {into.width});")
@@ -110,17 +107,17 @@ class Loop:
         )
 
     def bind(
-        self, frame: Frame, part: Part, room: dict[Value, np.ndarray], most: int, states: list[np.ndarray],
-        total: list[np.ndarray] | None,
-    ) -> Callable[[int, int, int], None]:  # fmt: skip
-        """The loop over the arrays of a frame."""
+        self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None, most: int
+    ) -> tuple[Callable[[int, int, int], None], Callable[[], None]]:
+        """(the loop over the arrays of a frame, what must be called before the frame's next run) for calls of `most` rows."""
+        room = {v: np.empty((most, *v.shape[1:]), v.dtype) for v in part.room}
         table = frame.table(part, room, len(self.extra))
+        assert table is not None
+        frame.address(table, self.roots.values(), room)
         held: list[Any] = [table, room]
-        for v in self.roots.values():
-            table[v.number] = address(room[v] if v in room else frame.arrays[v.number])
+        packed = []
         at = 2 * self.size
-        by_number = {v.number: v for v in part.reads}
-        products = {v.number: v for v in self.products}
+        by_number = {v.number: v for v in (*part.reads, *self.products)}
         for i, (what, *key) in enumerate(self.extra):
             if what in ("at", "count"):
                 array = frame.variant.starts if what == "at" else frame.variant.counts
@@ -136,37 +133,35 @@ class Loop:
                 v = by_number[key[0]]
                 array = np.empty((most, *v.shape[1:]), v.dtype)
             else:
-                array = self._packed(frame.arrays[products[key[0]].args[1].number])
+                weight: Value = by_number[key[0]].args[1]
+                out = np.empty(self.packed_size(*weight.shape) + 16, weight.dtype)
+                array = out[-address(out) % 64 // out.itemsize :]  # at a multiple of 64 bytes products are faster
+                packed.append((weight, address(array)))
             held.append(array)
             table[at + i] = address(array)
-        pointer = table.ctypes.data
-        function = self.function
+        pointer, function, pack = table.ctypes.data, self.function, self.pack
+        arrays = frame.arrays
+
+        def renew() -> None:
+            frame.address(table, part.moving)
+            for weight, out in packed:
+                b = arrays[weight.number]
+                item = b.itemsize
+                pack(address(b), b.strides[0] // item, b.strides[1] // item, *b.shape, out)
 
         def run(first: int, last: int, by: int, held: Any = held) -> None:
             function(pointer, first, last, by)
 
-        return run
-
-    def _packed(self, b: np.ndarray) -> np.ndarray:
-        k, m = b.shape
-        out = np.empty(self.packed_size(k, m) + 16, b.dtype)
-        offset = -address(out) % 64 // b.itemsize
-        out = out[offset:]
-        item = b.itemsize
-        self.pack(address(b), b.strides[0] // item, b.strides[1] // item, k, m, address(out))
-        return out
+        renew()
+        return run, renew
 
     packed_size: Any
     pack: Any
 
 
-def reads_set(reads: list[Value]) -> set[Value]:
-    return set(reads)
-
-
 def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
     """Whether every step of a part can be done in C."""
-    if not section.steps or any(v.domain == EDGE or v.op not in READS and False for v in section.values):
+    if not section.steps or any(v.domain == EDGE for v in section.values):
         return False
     if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
         return False
@@ -179,5 +174,3 @@ def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
             return False
     return True
 
-
-_ = ctypes, TYPES
