@@ -276,15 +276,8 @@ class Unfolding:
         Raises:
             StructureError: an example has several such vertices; use `roots`.
         """
-        s = self.structure
-        ends = s.ends
-        counts = np.bincount(s.example[ends], minlength=s.examples)
-        if (counts > 1).any():
-            e = int(np.argmax(counts > 1))
-            raise StructureError(f"example {e} has {counts[e]} final vertices; last() needs one, roots() gives all")
-        final = np.full(s.examples, -1)
-        final[s.example[ends]] = ends
-        return self._read(final, np.arange(s.examples))
+        final = self.structure.finals
+        return self._read(final, np.arange(len(final)))
 
     @property
     def state_grad(self) -> State:

@@ -61,8 +61,7 @@ class Prepared:
         _refuse(unfolding, structure, rows)
         self.structure, self.schedule, self.ids, self.inputs = structure, schedule, ids, rows
         self.initial = _initial(unfolding, structure)
-        kinds = sorted({c.kind for c in schedule.runs})
-        self.cells = {kind: unfolding._cells.of(kind)[0] for kind in kinds}
+        self.cells = {kind: unfolding._cells.of(kind)[0] for kind in structure.kinds_used}
         self.reaches = {kind: reach_of(cell) for kind, cell in self.cells.items()}
         zero = all(v.node is None and len(v.data) == 1 and not v.data.any() for v in self.initial)
         arity = {kind: cell.arity for kind, cell in self.cells.items()}
@@ -101,14 +100,13 @@ class Prepared:
         self.order = None  # of the input rows, in the order of the layout; None: as they are
         inputs: list[np.ndarray | None] = [None] * len(layout.variants)
         if self.inputs is not None:
-            row_of = np.full(layout.size, -1)
-            row_of[self.ids] = np.arange(len(self.ids))
-            order = np.concatenate(
-                [row_of[layout.order[v.start : v.start + v.size]] for v in layout.variants if v.has_input] or [self.ids]
-            )
             data = self.inputs.data
-            if len(order) and not (np.diff(order) == 1).all():
-                self.order, data = order, data[order]
+            if not (layout.in_order and (self.ids[1:] > self.ids[:-1]).all()):  # else the rows are read as they lie
+                row_of = np.full(layout.size, -1)
+                row_of[self.ids] = np.arange(len(self.ids))
+                order = [row_of[layout.order[v.start : v.start + v.size]] for v in layout.variants if v.has_input]
+                self.order = np.concatenate(order or [self.ids])
+                data = data[self.order]
             at = 0
             for i, v in enumerate(layout.variants):
                 if v.has_input:
@@ -144,7 +142,7 @@ class Prepared:
             layout.free.append(running)
         seeds = {f for m in self.machines for f in m.plan.trace.seeds}
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
-        unfolding._compiled(layout.row, _calls(layout, self.schedule), type(self.initial)(*whole))
+        unfolding._compiled(layout.row, layout.moved, type(self.initial)(*whole))
 
 
     def _differentiated(self) -> list[Tensor]:
@@ -253,15 +251,6 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
     return again
 
 
-def _calls(layout: Layout, schedule: Schedule) -> list[Any]:
-    """The schedule's calls in the order of the layout's rows."""
-    moved = []
-    for c, placed in zip(schedule.runs, layout.calls, strict=True):
-        first = layout.variants[placed.variant].start
-        moved.append(c._replace(start=first + placed.start, stop=first + placed.stop))
-    return sorted(moved, key=lambda c: (c.start, c.stop))
-
-
 # What may not be compiled.
 _off = False
 
@@ -293,7 +282,7 @@ def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> 
 
 def _initial(unfolding: Unfolding, structure: Structure) -> State:
     """The state that empty slots read, of all kinds."""
-    states = [unfolding._cells.of(kind)[1] for kind in np.unique(structure.kinds).tolist()]
+    states = [unfolding._cells.of(kind)[1] for kind in structure.kinds_used]
     first = states[0]
     for other in states[1:]:
         for a, b in zip(first, other, strict=True):

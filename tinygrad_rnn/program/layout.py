@@ -122,6 +122,7 @@ class Layout:
         self.row: Ids = at[call_of] + schedule.rank - starts[call_of] if len(calls) else np.zeros(0, np.int64)
         self.order: Ids = np.empty(structure.size, np.int64)  # row -> vertex
         self.order[self.row] = np.arange(structure.size)
+        self.in_order = bool((self.row == np.arange(structure.size)).all())
         self.calls: list[Call] = []
         self._multisets(structure, arity, variant_of, call_of)
         done = [0] * len(self.variants)
@@ -145,6 +146,12 @@ class Layout:
                 self.stretches[-1] = (c.variant, self.stretches[-1][1], c.number + 1)
             else:
                 self.stretches.append((c.variant, c.number, c.number + 1))
+        # The schedule's calls, in the order of these rows.
+        moved = [
+            c._replace(start=self.variants[p.variant].start + p.start, stop=self.variants[p.variant].start + p.stop)
+            for c, p in zip(calls, self.calls, strict=True)
+        ]
+        self.moved = sorted(moved, key=lambda c: (c.start, c.stop))
 
     def _multisets(self, s: Structure, arity: dict[int, int | None], variant_of: Ids, call_of: Ids) -> None:
         """The edges of variants of multisets, by vertex."""
