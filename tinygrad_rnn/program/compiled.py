@@ -25,7 +25,7 @@ from .capture import Reach
 from .graph import READS, Untraceable
 from .layout import Layout
 from .machine import Machine
-from .run import Run
+from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
 KEPT = 256  # traces that are remembered
@@ -118,9 +118,7 @@ class Prepared:
             contexts.append({path: t.data[examples] for path, t in self.context.items()})
         seed = unfolding._streams.seed
         initial = [v.data for v in self.initial]
-        running = layout.free.pop() if layout.free else None
-        if running is None or running.machines != self.machines:
-            running = Run(layout, self.machines, initial)
+        running = take(layout, self.machines, initial)
         parameters = [[t.data for t in self.reaches[v.kind].tensors] for v in layout.variants]
         running.start(parameters, initial, inputs, contexts, unfolding._streams)
         running.forward()
@@ -138,8 +136,8 @@ class Prepared:
                 names = " and ".join(dict.fromkeys(name_of(cell) for cell in self.cells.values()))
                 scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
                 node = Node(PROGRAM, tuple(parents), (work, kept), None, scope)
-        if node is None and running.lasts:
-            layout.free.append(running)
+        if node is None:
+            rest(running)
         seeds = {f for m in self.machines for f in m.plan.trace.seeds}
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
         unfolding._compiled(layout.row, layout.moved, type(self.initial)(*whole))
@@ -171,8 +169,7 @@ class Backward:
         self.prepared, self.running, self.parents, self.replay = prepared, running, parents, replay
 
     def __del__(self) -> None:
-        if self.running.lasts:
-            self.prepared.layout.free.append(self.running)
+        rest(self.running)
 
     def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         if xp is tape.tensors:

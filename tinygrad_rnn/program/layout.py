@@ -8,7 +8,7 @@ read like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class Layout:
     ) -> None:
         calls = schedule.runs
         self.size = structure.size
-        self.free: list[Any] = []  # small runs that are over, whose arrays the next one takes
+        self.runs = 0  # how often it was run
         starts = np.asarray([c.start for c in calls], np.int64)
         counts = np.asarray([c.stop - c.start for c in calls], np.int64)
         call = np.repeat(np.arange(len(calls)), counts)  # of each row of the schedule

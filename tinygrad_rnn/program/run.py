@@ -12,11 +12,31 @@ from .graph import READS
 from .layout import Layout, Variant
 from .machine import Frame, Machine
 
-SMALL = 1 << 18  # elements of all arrays up to which they are kept for the next run
+LASTING = 1 << 25  # elements of all arrays that are kept for later runs
+
+
+_resting: list[Run] = []  # runs that are over and whose arrays the next one takes, the latest last
+
+
+def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> Run:
+    """A run over a layout, that was at rest or is new."""
+    layout.runs += 1
+    for i, run in enumerate(_resting):
+        if run.layout is layout and run.machines == machines:
+            return _resting.pop(i)
+    return Run(layout, machines, initial)
+
+
+def rest(run: Run) -> None:
+    """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
+    if run.lasts:
+        _resting.append(run)
+        while sum(other.size for other in _resting) > LASTING:
+            _resting.pop(0)
 
 
 class Run:
-    """One run over a layout, or one after the other where it is so small that making its arrays would take its time.
+    """One run over a layout; over a layout that is run again, one run after the other with the same arrays.
 
     Args:
         layout: where the vertices stand.
@@ -27,8 +47,10 @@ class Run:
     def __init__(self, layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> None:
         self.layout, self.machines = layout, machines
         rows = layout.initials + layout.size
-        widths = sum(v.width for m in machines for v in m.plan.kept) + sum(value[:1].size for value in initial)
-        self.lasts = rows * widths <= SMALL
+        widths = sum(v.width for m in machines for v in m.plan.kept) + 2 * sum(value[:1].size for value in initial)
+        self.size = rows * widths
+        # Fresh memory is dear: the system clears each page of it. But most structures run only once.
+        self.lasts = layout.runs > 1 and self.size <= LASTING
         self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
         self.total: list[np.ndarray] = []
         self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
