@@ -126,7 +126,7 @@ class Cells:
         """Refuse a structure whose vertices have other slots, or its examples other states, than the cells read."""
         for kind in structure.kinds_used:
             cell, _ = self.of(kind)
-            if cell.arity is None or not len(structure.slot):
+            if cell.arity is None or (structure.named and structure.slots <= cell.arity):
                 continue
             unread = (structure.slot < 0) | (structure.slot >= cell.arity)
             wrong = np.flatnonzero(unread & (structure.kinds[structure.target] == kind))

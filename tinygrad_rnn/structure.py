@@ -105,6 +105,7 @@ class Structure:
         self.slot: Ids = np.where((given == -1) & (self.predecessors[self.target] == 1), 0, given)
         self.slot.flags.writeable = False
         self.slots = int(self.slot.max(initial=-1)) + 1
+        self.named = bool((self.slot >= 0).all())  # whether every edge has a slot
         if (self.slot < -1).any():
             e = int(np.argmin(self.slot))
             raise StructureError(f"vertex {self.target[e]}: slot {self.slot[e]}; slots count from 0, -1 names none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,23 +17,26 @@ LASTING = 1 << 25  # elements of all arrays that are kept for later runs
 
 
 _resting: list[Run] = []  # runs that are over and whose arrays the next one takes, the latest last
+_lock = threading.RLock()  # reentrant: a run may come to rest wherever the garbage collector runs
 
 
 def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> Run:
     """A run over a layout, that was at rest or is new."""
     layout.runs += 1
-    for i, run in enumerate(_resting):
-        if run.layout is layout and run.machines == machines:
-            return _resting.pop(i)
+    with _lock:
+        for i, run in enumerate(_resting):
+            if run.layout is layout and run.machines == machines:
+                return _resting.pop(i)
     return Run(layout, machines, initial)
 
 
 def rest(run: Run) -> None:
     """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
     if run.lasts:
-        _resting.append(run)
-        while sum(other.size for other in _resting) > LASTING:
-            _resting.pop(0)
+        with _lock:
+            _resting.append(run)
+            while sum(other.size for other in _resting) > LASTING:
+                _resting.pop(0)
 
 
 class Run:
