@@ -52,9 +52,9 @@ words = tg.random.normal((sentences.size, IN))
 # meets one writes itself into a graph. W, U and V are stand-ins too. They were found by name, here as variables around
 # the function, and will be looked up again in every run: an optimiser may change them.
 #
-# A vertex without a predecessor reads zeros in its slot. Where few do, as here, these zeros stand in front of all states
-# and are read like them. Where many do, as the leaves of trees, they are a *variant* of the cell: it is traced once more
-# with that slot empty, and what would be multiplied by zeros is not there.
+# A vertex without a predecessor reads zeros in its slot. Where few do, as here, these zeros stand in front of all
+# states and are read like them. Where many do, as the leaves of trees, they are a *variant* of the cell: it is traced
+# once more with that slot empty, and what would be multiplied by zeros is not there.
 explained = tg.explain(gated, sentences, IN)
 plan = explained.groups[0].machine.plan
 trace = plan.trace

@@ -325,7 +325,7 @@ def _why_not_c(machine: Machine) -> str:
         return f"its state is {' and '.join(sorted(dtypes))}; C computes in float32 or float64 alone"
     if toolchain.compiler() is None:
         return "there is no C compiler (remedy: install gcc or clang, or pip install ziglang)"
-    return "the C compiler can't be used (`tinygrad-rnn doctor` says more)"
+    return "the C compiler can't be used; a RuntimeWarning has said why"
 
 
 def _why_no_loop(machine: Machine) -> str:
