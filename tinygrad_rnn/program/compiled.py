@@ -341,7 +341,7 @@ def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
     if machine is None:
         made = plan.make(found, recurrent)
         real = {v.dtype.str[1:] for v in found.states}
-        target: Any = numpy_target if key[1] or len(real) > 1 else CTarget(real.pop())
+        target: Any = numpy_target if key[1] or real not in ({"f4"}, {"f8"}) else CTarget(real.pop())
         machine = Machine(made, target)
         if not target.load():
             machine = Machine(made, numpy_target)

@@ -116,8 +116,8 @@ class Value:
     __float__ = __int__ = __index__ = item = tolist = min = max = all = __bool__
 
     def __repr__(self) -> str:
-        shown = ", ".join([f"%{a.number}" if isinstance(a, Value) else repr(a) for a in self.args])
-        return f"%{self.number} = {self.op}({shown}{self.options or ''}) {self.graph.shown(self.shape)}"
+        shown = [f"%{a.number}" if isinstance(a, Value) else repr(a) for a in (*self.args, *self.options)]
+        return f"%{self.number} = {self.op}({', '.join(shown)}) {self.graph.shown(self.shape)}"
 
     # fmt: off
     def __neg__(self) -> Value: return self.graph.xp.negative(self)
