@@ -318,7 +318,7 @@ def reach_of(cell: Any) -> Reach:
 
 def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tuple[str, ...]) -> Trace:
     """The trace of a cell."""
-    key = reach.fingerprint, signature, tree
+    key = reach.fingerprint, signature._replace(context=tree)  # without dicts, which can't be hashed
     known: Any = reach.traces if reach.fingerprint is None else _traces
     found = known.get(key)
     if found is None:
@@ -369,7 +369,9 @@ def _specs(context: Any, spec: Any) -> Any:
 
 
 def _frozen(tree: Any) -> Any:
-    return tuple((k, _frozen(v)) for k, v in tree.items()) if isinstance(tree, dict) else tree
+    if isinstance(tree, dict):
+        return tuple((k, _frozen(v)) for k, v in tree.items())
+    return tree if tree is None or isinstance(tree, Spec) else tuple(map(_frozen, tree))
 
 
 _ = of_vertices, READS

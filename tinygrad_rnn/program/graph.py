@@ -203,6 +203,13 @@ class Graph:
         ]  # fmt: skip
 
 
+def borrowed(v: Value) -> bool:
+    """Whether it is a view of predecessors' states: these are looked up wherever they are read, and so is the view."""
+    while v.is_view:
+        (v,) = v.values
+    return v.op in READS
+
+
 def ancestors(outputs: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
     """All that the outputs are computed from, themselves included, arguments first; not what lies behind `stop`."""
     found, ends = set(outputs), set(stop)

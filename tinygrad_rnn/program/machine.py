@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import EDGE, PARAMETER, READS, Value
+from .graph import EDGE, PARAMETER, READS, Value, ancestors, borrowed
 from .layout import Call, Variant
 from .meaning import compute
 from .plan import LANES, PRODUCT, Plan, Section, Step
@@ -32,6 +32,10 @@ class Part:
         inside = set(made)
         self.outside = [v for v in dict.fromkeys(a for v in made for a in v.values)
                         if v not in inside and v.domain != PARAMETER]  # fmt: skip
+        # Views of predecessors' states that another part has made are made again, each after its source.
+        lent = ancestors(v for v in self.outside if borrowed(v))
+        self.borrowed = [v for v in lent if v.is_view]
+        self.outside = [*(v for v in self.outside if not borrowed(v)), *(v for v in lent if not v.is_view)]
         self.reads = [v for v in self.outside if v.op in READS]
         self.writes = [(k, g) for k, g in plan.trace.gradients.items() if k[0] in READS] if section is plan.back else []
         self.given = [g for _, g in self.writes if g not in inside]  # computed before the loop
@@ -61,7 +65,7 @@ class Part:
         for step, (_, addressed) in zip(section.steps, done, strict=True):
             if not addressed:
                 self.touched.update(step.values, *(v.values for v in step.values))
-        for v in reversed(made):
+        for v in (*reversed(made), *reversed(self.borrowed)):
             if v in self.touched:
                 self.touched.update(v.values if v.is_view else [own[v][0]] if v in own else [])
         self.do: list[tuple[Do, bool]] = []
@@ -199,6 +203,9 @@ class Frame:
                 where, f = self.where(v)
                 w = where.whole
                 arrays[v.number] = states[f][w : w + len(where.index)] if w >= 0 else states[f][where.index]
+        for v in part.borrowed:
+            if v in part.touched:
+                arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
         if part in self._tables:
             table = self._tables[part]
             self.address(table, part.moving)
@@ -219,7 +226,7 @@ class Frame:
         for do, edges in part.do:
             do(arrays, self.variant.edges if edges else self.variant.size, 0)
         if not self.lasts:
-            for v in (*part.room, *part.reads):
+            for v in (*part.room, *part.reads, *part.borrowed):
                 arrays[v.number] = None
 
     def stepper(
@@ -305,6 +312,7 @@ def _stepper(
     writes = [(g, variant.slots[key[1] if key[0] == "kid" else -1], key[-1]) for key, g in part.writes]
     whole = [v for v in (*part.outside, *part.kept, *part.given)
              if v in part.touched and v.op not in READS and v.op != "segments"]  # fmt: skip
+    views = [v for v in part.borrowed if v in part.touched]
     inner = [v for v in part.room if v in part.touched]
     pieces = [(v, w, at) for v, w, at in part.slices if v in part.touched]
     segments = [v for v in part.outside if v.op == "segments"]
@@ -320,6 +328,8 @@ def _stepper(
                     now[v.number] = states[f][at : at + stop - start] if at >= 0 else states[f][where.index[start:stop]]
                 if table is not None and v in part.addressed:
                     frame.point(table, v, state, at, index + start * where.index.itemsize)
+            for v in views:
+                now[v.number] = compute(v, [now[v.args[0].number]], d - c if v.domain == EDGE else b - a)
             for v in segments:
                 now[v.number] = variant.segments[c:d] - a
             for v in whole:

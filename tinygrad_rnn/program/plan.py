@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .graph import ELEMENTWISE, LEAVES, PARAMETER, READS, SUMS, Value, ancestors, dependents, users
+from .graph import ELEMENTWISE, LEAVES, PARAMETER, READS, SUMS, Value, ancestors, borrowed, dependents, users
 from .trace import Trace
 
 LANES, PRODUCT, ROWS, SUM = "lanes", "product", "rows", "sum"
@@ -148,7 +148,7 @@ def _keep(plan: Plan, order: list[Value]) -> None:
     behind = {v for section in plan.sections[3:] for v in section.values}
     for v in reversed(order):
         for a in v.values:
-            if a in home and (home[a] is not home.get(v) or (v in plan.kept and v.is_view)):
+            if a in home and (home[a] is not home.get(v) or (v in plan.kept and v.is_view)) and not borrowed(a):
                 plan.kept.add(a)
             if v in behind and a not in behind and a.domain != PARAMETER:
                 plan.saved.add(a)

@@ -298,6 +298,8 @@ class Tracer(threading.local):
         """Vertices to edges."""
         if not isinstance(index, Value) or index.op != "segments":
             raise Untraceable("it picks rows: a cell must leave axis 0 as it is")
+        if not len(index):  # no vertex has an edge
+            return self.zeros((0, *x.shape[1:]), x.dtype)
         return self.graph.value("spread", (x, index), (), (*index.shape, *x.shape[1:]), x.dtype)
 
     def scatter_add_rows(self, rows: Value, index: Any, count: int) -> Value:
@@ -309,12 +311,16 @@ class Tracer(threading.local):
         return self._segments("segment_max", rows, index, count, initial)
 
     def _segments(self, op: str, rows: Value, index: Any, count: int, *options: Any) -> Value:
+        if isinstance(index, Value) and index.op == "segments" and not len(index) and not len(rows):
+            return self.full((count, *rows.shape[1:]), options[0] if options else 0, rows.dtype)  # no vertex has an edge
         if not isinstance(index, Value) or index.op != "segments" or count != self.graph.rows or rows.domain != EDGE:
             raise Untraceable("it adds up rows: a cell must leave axis 0 as it is")
         return self.graph.value(op, (rows, index), options, (count, *rows.shape[1:]), rows.dtype)
 
     def bincount(self, index: Value, minlength: int) -> Value:
         """How many edges each vertex has."""
+        if not len(index):
+            return self.zeros((minlength,), np.int64)
         return self.graph.value("edge_counts", (index,), (), (minlength,), np.int64)
 
 
