@@ -25,6 +25,7 @@ from .capture import Reach
 from .graph import READS, Untraceable
 from .layout import Layout
 from .machine import Machine
+from .merge import merged
 from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
@@ -339,7 +340,7 @@ def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
     key = recurrent, os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
     machine: Machine | None = found.machines.get(key)
     if machine is None:
-        made = plan.make(found, recurrent)
+        made = plan.make(merged(found, recurrent), recurrent)
         real = {v.dtype.str[1:] for v in found.states}
         target: Any = numpy_target if key[1] or real not in ({"f4"}, {"f8"}) else CTarget(real.pop())
         machine = Machine(made, target)

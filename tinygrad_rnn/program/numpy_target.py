@@ -50,6 +50,13 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
     o, op = v.number, v.op
     fetch = [(a.number, None) if isinstance(a, Value) else (-1, a) for a in v.args]
     first = fetch[0][0]
+    if v.op == "cut" and v.is_view:
+        columns = slice(*v.options[1:])
+
+        def cut(arrays: Arrays, rows: int, start: int) -> None:
+            arrays[o] = arrays[first][:, columns]
+
+        return cut
     if v.is_view:
 
         def view(arrays: Arrays, rows: int, start: int) -> None:

@@ -76,17 +76,9 @@ def make(trace: Trace, recurrent: frozenset[int]) -> Plan:
     """The plan of a trace, of whose state the fields `recurrent` are read by other vertices."""
     order = ancestors(trace.outputs)
     forward = set(ancestors(trace.states))
-    sums = [v for v in order if v.op in SUMS]
-    summed = dependents(sums, order)
+    summed = dependents([v for v in order if v.op in SUMS], order)
     parameters = [v for v in order if v.domain == PARAMETER and v not in summed and v.op not in LEAVES]
-    front = [v for v in order if v in forward and v.domain != PARAMETER and v.op not in LEAVES]
-    rear = [v for v in order if v not in forward and (v.domain != PARAMETER or v.op in SUMS) and v.op not in LEAVES]
-    writes = [trace.states[f] for f in sorted(recurrent)]
-    before, step, after = _cut(front, [v for v in order if v.op in READS], writes)
-    reads = [seed for f, seed in trace.seeds.items() if f in recurrent]
-    targets = [g for key, g in trace.gradients.items() if key[0] in READS]
-    early, back, late = _cut(rear, reads, targets)
-    sections = [Section(_steps(part)) for part in (before, step, after, early, back, late)]
+    sections = [Section(_steps(part)) for part in parts(trace, recurrent)]
     found = Plan(
         trace, recurrent, [v for v in parameters if v in forward], *sections[:3],
         [v for v in parameters if v not in forward], *sections[3:],
@@ -94,6 +86,18 @@ def make(trace: Trace, recurrent: frozenset[int]) -> Plan:
     )  # fmt: skip
     _keep(found, order)
     return found
+
+
+def parts(trace: Trace, recurrent: frozenset[int]) -> tuple[list[Value], ...]:
+    """What is computed in each section of the plan, in the order they run in."""
+    order = ancestors(trace.outputs)
+    forward = set(ancestors(trace.states))
+    front = [v for v in order if v in forward and v.domain != PARAMETER and v.op not in LEAVES]
+    rear = [v for v in order if v not in forward and (v.domain != PARAMETER or v.op in SUMS) and v.op not in LEAVES]
+    writes = [trace.states[f] for f in sorted(recurrent)]
+    reads = [seed for f, seed in trace.seeds.items() if f in recurrent]
+    targets = [g for key, g in trace.gradients.items() if key[0] in READS]
+    return *_cut(front, [v for v in order if v.op in READS], writes), *_cut(rear, reads, targets)
 
 
 def _cut(values: list[Value], reads: list[Value], writes: list[Value]) -> tuple[list[Value], list[Value], list[Value]]:
