@@ -141,12 +141,6 @@ class Kernel:
             loops: dict[int, Loop] = {}
             folds = [v for v in self.values if self.phase[v] == phase and v.op in FOLDS]
             sinks = [v for v in self.values if self.phase[v] == phase and (v in self.stored or v in self.temporary)]
-            for v in sinks:
-                for at, length in self._pieces(v):
-                    if v.op == "concat" and self._at_home(v, at):
-                        continue
-                    loop = self._loop(loops, length)
-                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
             for v in folds:
                 a = v.values[0]
                 start = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}[v.op]
@@ -159,9 +153,16 @@ class Kernel:
                         f"fold{v.number} += {value};" if better is None else
                         f"if ({value} {better} fold{v.number} || {value} != {value}) fold{v.number} = {value};"
                     )  # fmt: skip
+            for v in sinks:
+                for at, length in self._pieces(v):
+                    if v.op == "concat" and self._at_home(v, at):
+                        continue
+                    loop = self._loop(loops, length)
+                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
             body += [self.rows.indent + line for line in self.rows.lines[printed:]]
             printed = len(self.rows.lines)
-            for length, loop in loops.items():
+            # What is stored for the row comes last: it may be a fold, which the loops before it compute.
+            for length, loop in sorted(loops.items(), key=lambda item: item[0] == 1):
                 if length == 1:
                     body += [self.rows.indent + line for line in loop.stores]
                     loop.stores = []
