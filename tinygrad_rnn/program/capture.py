@@ -102,7 +102,8 @@ class Reach:
         changed = False
         for thing, before in self._contents:
             same = len(thing) == len(before) and all(
-                a is b for a, b in zip(*((c.values() if isinstance(c, dict) else c) for c in (thing, before)), strict=True)
+                a is b
+                for a, b in zip(*((c.values() if isinstance(c, dict) else c) for c in (thing, before)), strict=True)
             )
             if not same:
                 changed = True

@@ -142,7 +142,6 @@ class Prepared:
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
         unfolding._compiled(layout.row, layout.moved, type(self.initial)(*whole))
 
-
     def _differentiated(self) -> list[Tensor]:
         """The parameters and contexts that the cells' derivatives reach."""
         found = []
@@ -172,6 +171,7 @@ class Backward:
         rest(self.running)
 
     def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
+        """The gradients of the parents, from those of the states by field."""
         if xp is tape.tensors:
             return self._eagerly(g, needed)
         p, layout = self.prepared, self.prepared.layout
@@ -190,7 +190,7 @@ class Backward:
         add(p.inputs, self._inputs(found))
         for v, gradients in zip(layout.variants, found, strict=True):
             tensors = p.reaches[v.kind].tensors
-            examples = p.structure.example[layout.order[v.start : v.start + v.size]] if p.context else None
+            examples = p.structure.example[layout.order[v.start : v.start + v.size]]
             for key, gradient in gradients.items():
                 if key[0] == "parameter":
                     add(tensors[key[1]], gradient)
@@ -230,7 +230,7 @@ class Backward:
         """The derivative recorded: of the eager unfolding of the same inputs."""
         since = tape.next_serial()
         states = self.eager()
-        starts = [(states[f].node, value) for f, value in g.items() if states[f].node is not None]
+        starts = [(node, value) for f, value in g.items() if (node := states[f].node) is not None]
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)
         return [found.get(node) for node in self.parents]
@@ -293,7 +293,9 @@ def _initial(unfolding: Unfolding, structure: Structure) -> State:
     return first
 
 
-def _layout(structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int) -> Layout:
+def _layout(
+    structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int
+) -> Layout:
     key = (tuple(sorted(arity.items())), zero, initials)
     found = schedule.layouts.get(key)
     if found is None:

@@ -23,7 +23,9 @@ class Loop:
 
     most = MOST
 
-    def __init__(self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]) -> None:
+    def __init__(
+        self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]
+    ) -> None:
         self.name, self.section, self.part, self.homes, self.scratch = name, section, part, homes, scratch
         self.kernels = kernels  # the function of each step of elementwise work
         self.size = len(next(iter((*section.values, *(g for _, g in part.writes)))).graph.values)
@@ -71,7 +73,9 @@ class Loop:
                 n = v.number
                 lines.append(f"const {real} *a{n} = ({real} *)p[{n}];")
                 room = f"({real} *)p[{self._slot('room', n)}]"
-                lines.append(f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}")
+                lines.append(
+                    f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}"
+                )
         work = []
         for i, step in enumerate(self.section.steps):
             if step.kind == LANES:
@@ -85,7 +89,7 @@ class Loop:
             packed = f"({real} *)p[{self._slot('packed', v.number)}]"
             k, m = v.args[1].shape
             work.append(f"gemm(n, {k}, {m}, {left}, {base.width}, {packed}, {out}, {into.width});")
-        for number, (key, g) in enumerate(self.part.writes):
+        for number, (_, g) in enumerate(self.part.writes):
             total, starts, index = (self._slot(what, number) for what in ("total", "to", "rows"))
             source, base = self._place(g)
             roots[base.number] = base
@@ -93,8 +97,9 @@ class Loop:
                 "{",
                 f"    {real} *const into = ({real} *)p[{total}];",
                 f"    const int64_t at = ((int64_t *)p[{starts}])[c];",
-                f"    if (at >= 0) add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
-                f"    else scatter_add_rows(n, {g.width}, {source}, {base.width}, (long long *)p[{index}] + start, into);",
+                f"    const long long *const rows = (long long *)p[{index}] + start;",
+                f"    if (at < 0) scatter_add_rows(n, {g.width}, {source}, {base.width}, rows, into);",
+                f"    else add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
                 "}",
             ]
         pointers = [pointer(v, self.scratch) + ";" for v in roots.values()]
@@ -107,9 +112,9 @@ class Loop:
         )
 
     def bind(
-        self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None, most: int
+        self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray], most: int
     ) -> tuple[Callable[[int, int, int], None], Callable[[], None]]:
-        """(the loop over the arrays of a frame, what must be called before the frame's next run) for calls of `most` rows."""
+        """The loop over the arrays of a frame, in calls of `most` rows; and what to call before its next run."""
         room = {v: np.empty((most, *v.shape[1:]), v.dtype) for v in part.room}
         table = frame.table(part, room, len(self.extra))
         assert table is not None
@@ -127,7 +132,6 @@ class Loop:
             elif what in ("total", "to", "rows"):
                 name, _ = part.writes[key[0]]
                 where = frame.variant.slots[name[1]]
-                assert total is not None
                 array = {"total": total[name[-1]], "to": where.starts_array, "rows": where.index}[what]
             elif what == "room":
                 v = by_number[key[0]]
@@ -173,4 +177,3 @@ def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
         if step.kind == PRODUCT and step.values[0].dtype.str[1:] != real:
             return False
     return True
-
