@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,14 @@ def test_a_tree_lstm_in_under_40_lines_learns_and_is_drawn(tmp_path: Path) -> No
     last = run("tree_lstm.py", tmp_path).splitlines()[-3]
     assert float(last.split()[2].rstrip("%")) > 50, last
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"tree_lstm_tree.svg", "tree_lstm_unfolded.svg"}
+
+
+def test_the_compiler_is_shown_stage_by_stage(tmp_path: Path) -> None:
+    said = run("compiler.py", tmp_path)
+    assert re.search(r"^%\d+ = sigmoid\(%\d+\) \[n, 32\]$", said, re.MULTILINE), "the trace"
+    assert re.search(r"^the gradient of W is %\d+$", said, re.MULTILINE), "the derivative"
+    assert re.search(r"^before +product +%\d+ matmul$", said, re.MULTILINE), "the plan"
+    assert "product x @ W, [n, 20] x [20, 64], over 990 rows at once" in said, "the explanation"
+    assert "it branches on a value" in said
+    assert "real_sigmoid(" in said, "the C of a step"
+    assert said.count("equal: True") == 3

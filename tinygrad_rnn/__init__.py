@@ -23,10 +23,11 @@ from .context import Ragged
 from .ops import *  # noqa: F403
 from .ops import random
 from .ops.random import manual_seed
+from .program import compiled
+from .program.explain import explain
 from .structure import Structure, StructureError, chain, from_networkx, grid, union
 from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
-from .program import compiled
 from .unfold import Unfolding, unfold
 
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
@@ -36,7 +37,7 @@ tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # 
 __all__ = [
     "AnomalyError", "Cell", "DeviceError", "GraphError", "Kids", "Multiset", "Ragged", "Structure", "StructureError",
     "Tensor", "Unfolding", "autograd", "backward", "cell", "chain", "checkpoint", "default_device", "detect_anomaly",
-    "enable_grad", "from_networkx", "func", "grad", "gradcheck", "grid", "is_grad_enabled", "manual_seed", "nn",
-    "no_grad", "ops", "optim", "random", "set_default_device", "unfold", "union",
+    "enable_grad", "explain", "from_networkx", "func", "grad", "gradcheck", "grid", "is_grad_enabled", "manual_seed",
+    "nn", "no_grad", "ops", "optim", "random", "set_default_device", "unfold", "union",
 ]  # fmt: skip
 __all__ += ops.__all__

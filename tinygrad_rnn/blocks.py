@@ -33,6 +33,10 @@ class Blocks:
 
     def places(self, group: Ids, where: Ids, rows: Ids) -> dict[int, list[Place]]:
         """Where the states of some rows lie that go to the rows `where` of each group."""
+        one = len(self._starts) == 1 and len(rows) > 0
+        if one and (group == group[0]).all() and (np.diff(rows) == 1).all() and (np.diff(where) == 1).all():
+            place = Place(0, slice(int(where[0]), int(where[-1]) + 1), slice(int(rows[0]), int(rows[-1]) + 1))
+            return {int(group[0]): [place]}
         block = np.asarray([bisect_right(self._starts, row) - 1 for row in rows.tolist()], np.int64)
         starts = np.asarray([self._starts[b] for b in block.tolist()], np.int64)
         return places(group, where, block, rows - starts)

@@ -124,9 +124,9 @@ class Cells:
 
     def check(self, structure: Structure) -> None:
         """Refuse a structure whose vertices have other slots, or its examples other states, than the cells read."""
-        for kind in np.unique(structure.kinds).tolist():
+        for kind in structure.kinds_used:
             cell, _ = self.of(kind)
-            if cell.arity is None:
+            if cell.arity is None or (structure.named and structure.slots <= cell.arity):
                 continue
             unread = (structure.slot < 0) | (structure.slot >= cell.arity)
             wrong = np.flatnonzero(unread & (structure.kinds[structure.target] == kind))

@@ -7,6 +7,7 @@ levels of all that it reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +105,7 @@ class Structure:
         self.slot: Ids = np.where((given == -1) & (self.predecessors[self.target] == 1), 0, given)
         self.slot.flags.writeable = False
         self.slots = int(self.slot.max(initial=-1)) + 1
+        self.named = bool((self.slot >= 0).all())  # whether every edge has a slot
         if (self.slot < -1).any():
             e = int(np.argmin(self.slot))
             raise StructureError(f"vertex {self.target[e]}: slot {self.slot[e]}; slots count from 0, -1 names none")
@@ -168,15 +170,35 @@ class Structure:
             at = before[at]
         return [*list(place)[place[at] :], at][::-1]
 
-    @property
+    @cached_property
     def kinds(self) -> Ids:
         """The kind of each vertex: 0 where none was given."""
         return np.zeros(self.size, np.int64) if self.kind is None else self.kind
 
-    @property
+    @cached_property
     def ends(self) -> Ids:
         """The vertices that no other one reads."""
         return np.flatnonzero(np.bincount(self.source, minlength=self.size) == 0)
+
+    @cached_property
+    def kinds_used(self) -> list[int]:
+        """The kinds that there are."""
+        return [0] if self.kind is None else np.unique(self.kind).tolist()
+
+    @cached_property
+    def finals(self) -> Ids:
+        """The end of each example, [B]; -1 for an example without vertices.
+
+        Raises:
+            StructureError: an example has several.
+        """
+        counts = np.bincount(self.example[self.ends], minlength=self.examples)
+        if (counts > 1).any():
+            e = int(np.argmax(counts > 1))
+            raise StructureError(f"example {e} has {counts[e]} final vertices; last() needs one, roots() gives all")
+        final = np.full(self.examples, -1)
+        final[self.example[self.ends]] = self.ends
+        return final
 
     def reversed(self) -> Structure:
         """The same vertices with every edge turned round; ids and slots stay.

@@ -276,15 +276,8 @@ class Unfolding:
         Raises:
             StructureError: an example has several such vertices; use `roots`.
         """
-        s = self.structure
-        ends = s.ends
-        counts = np.bincount(s.example[ends], minlength=s.examples)
-        if (counts > 1).any():
-            e = int(np.argmax(counts > 1))
-            raise StructureError(f"example {e} has {counts[e]} final vertices; last() needs one, roots() gives all")
-        final = np.full(s.examples, -1)
-        final[s.example[ends]] = ends
-        return self._read(final, np.arange(s.examples))
+        final = self.structure.finals
+        return self._read(final, np.arange(len(final)))
 
     @property
     def state_grad(self) -> State:
@@ -336,17 +329,7 @@ def unfold(
     >>> tg.unfold(add, tree, ([0, 1], tg.tensor([[3.0], [4.0]]))).roots().h.item()
     7.0
     """
-    run = Unfolding(cell, context, initial, keep, structure, seed)
-    run._cells.check(structure)
-    if isinstance(context, Tensor) and len(context) != structure.examples:
-        raise StructureError(f"the context has {len(context)} rows for {structure.examples} examples")
-    ids, rows = _ids_and_rows(inputs, structure.size)
-    has_input = np.zeros(structure.size, bool)
-    has_input[ids] = True
-    schedule = plan(structure, has_input)
-    run._rank = schedule.rank
-    if rows is not None:
-        run._take(rows)
+    run, schedule, ids, rows = begin(cell, structure, inputs, context, initial, keep, seed)
     if Unfolding.program is not None and Unfolding.program(run, structure, schedule, ids, rows):
         return run
     pieces = _in_order_of_calls(schedule, ids, rows)
@@ -358,6 +341,30 @@ def unfold(
             else:
                 run._run(call, x, schedule.slots[i], None)
     return run
+
+
+def begin(
+    cell: Cell | Mapping[int, Cell],
+    structure: Structure,
+    inputs: Tensor | tuple[Any, Tensor] | None,
+    context: Any,
+    initial: State | None,
+    keep: Sequence[str],
+    seed: int | None,
+) -> tuple[Unfolding, Schedule, Ids, Tensor | None]:
+    """(an unfolding of which nothing is computed yet, its calls, the vertices that have an input, their rows)."""
+    run = Unfolding(cell, context, initial, keep, structure, seed)
+    run._cells.check(structure)
+    if isinstance(context, Tensor) and len(context) != structure.examples:
+        raise StructureError(f"the context has {len(context)} rows for {structure.examples} examples")
+    ids, rows = _ids_and_rows(inputs, structure.size)
+    has_input = np.zeros(structure.size, bool)
+    has_input[ids] = True
+    schedule = plan(structure, has_input)
+    run._rank = schedule.rank
+    if rows is not None:
+        run._take(rows)
+    return run, schedule, ids, rows
 
 
 def _ids_and_rows(inputs: Tensor | tuple[Any, Tensor] | None, size: int) -> tuple[Ids, Tensor | None]:

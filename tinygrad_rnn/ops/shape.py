@@ -160,7 +160,8 @@ def concat(arrays: Sequence[Like], /, *, axis: int | None = 0) -> Tensor:
 
 def stack(arrays: Sequence[Like], /, *, axis: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
-    return concat([expand_dims(x, axis=axis) for x in arrays], axis=axis)
+    pieces = [expand_dims(x, axis=axis) for x in arrays]
+    return concat(pieces, axis=axis) if len(pieces) != 1 else pieces[0]
 
 
 def split(x: Like, /, parts: int | Sequence[int], *, axis: int = 0) -> tuple[Tensor, ...]:

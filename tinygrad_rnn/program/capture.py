@@ -37,13 +37,14 @@ class Reach:
     def __init__(self, cell: Any) -> None:
         self.arity: int | None = cell.arity
         self.tensors: list[Tensor] = []  # each once
+        self.names: list[str] = []  # what each is called: an attribute, a variable, an item of one
         self.traces: dict[Any, Any] = {}  # of a cell without a fingerprint
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
         self._prints: list[Any] = []
         self._contents: list[tuple[Any, Any]] = []  # lists and dicts, and what was in them
         self._portable = True
-        self._visit(cell, 0)
+        self._visit(cell, 0, "")
         self.fingerprint = tuple(self._prints) if self._portable else None
 
     def valid(self) -> bool:
@@ -59,7 +60,7 @@ class Reach:
                 return False
         return True
 
-    def _visit(self, thing: Any, depth: int) -> None:
+    def _visit(self, thing: Any, depth: int, path: str) -> None:
         if isinstance(thing, CONSTANTS):
             self._prints.append((type(thing), repr(thing)))
             return
@@ -69,6 +70,7 @@ class Reach:
         self._numbers[id(thing)] = len(self._numbers)
         if isinstance(thing, Tensor):
             self.tensors.append(thing)
+            self.names.append(path)
             self._prints.append(Tensor)
             return
         kind = _kind(thing)
@@ -89,7 +91,7 @@ class Reach:
         for fetch, container, key, part in _parts(thing, kind):
             self._prints.append(key if isinstance(key, CONSTANTS) else repr(key))
             self._checks.append((fetch, container, key, part))
-            self._visit(part, depth + 1)
+            self._visit(part, depth + 1, _path(path, thing, kind, key))
 
     def twin(self, cell: Any, stand_in: Callable[[int], Tensor]) -> Twin:
         """The cell again, with `stand_in(i)` in place of each of its Tensors."""
@@ -100,7 +102,8 @@ class Reach:
         changed = False
         for thing, before in self._contents:
             same = len(thing) == len(before) and all(
-                a is b for a, b in zip(*((c.values() if isinstance(c, dict) else c) for c in (thing, before)), strict=True)
+                a is b
+                for a, b in zip(*((c.values() if isinstance(c, dict) else c) for c in (thing, before)), strict=True)
             )
             if not same:
                 changed = True
@@ -228,6 +231,16 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
     else:
         for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
             yield operator.getitem, thing, key, value
+
+
+def _path(path: str, thing: Any, kind: Any, key: Any) -> str:
+    """What a part is called: an attribute of what holds it, an item, or a variable by its own name."""
+    if kind is object:
+        return f"{path}.{key}" if path else key
+    if kind is types.FunctionType:
+        first = thing.__code__.co_argcount - len(thing.__defaults__ or ())  # of the arguments that have a default
+        return key if isinstance(key, str) else str(thing.__code__.co_varnames[first + key])
+    return f"{path}[{key!r}]" if issubclass(kind, CONTAINERS) else path
 
 
 def _contents(cell: types.CellType, name: str) -> Any:

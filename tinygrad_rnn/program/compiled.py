@@ -25,7 +25,7 @@ from .capture import Reach
 from .graph import READS, Untraceable
 from .layout import Layout
 from .machine import Machine
-from .run import Run
+from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
 KEPT = 256  # traces that are remembered
@@ -61,8 +61,7 @@ class Prepared:
         _refuse(unfolding, structure, rows)
         self.structure, self.schedule, self.ids, self.inputs = structure, schedule, ids, rows
         self.initial = _initial(unfolding, structure)
-        kinds = sorted({c.kind for c in schedule.runs})
-        self.cells = {kind: unfolding._cells.of(kind)[0] for kind in kinds}
+        self.cells = {kind: unfolding._cells.of(kind)[0] for kind in structure.kinds_used}
         self.reaches = {kind: reach_of(cell) for kind, cell in self.cells.items()}
         zero = all(v.node is None and len(v.data) == 1 and not v.data.any() for v in self.initial)
         arity = {kind: cell.arity for kind, cell in self.cells.items()}
@@ -101,14 +100,13 @@ class Prepared:
         self.order = None  # of the input rows, in the order of the layout; None: as they are
         inputs: list[np.ndarray | None] = [None] * len(layout.variants)
         if self.inputs is not None:
-            row_of = np.full(layout.size, -1)
-            row_of[self.ids] = np.arange(len(self.ids))
-            order = np.concatenate(
-                [row_of[layout.order[v.start : v.start + v.size]] for v in layout.variants if v.has_input] or [self.ids]
-            )
             data = self.inputs.data
-            if len(order) and not (np.diff(order) == 1).all():
-                self.order, data = order, data[order]
+            if not (layout.in_order and (self.ids[1:] > self.ids[:-1]).all()):  # else the rows are read as they lie
+                row_of = np.full(layout.size, -1)
+                row_of[self.ids] = np.arange(len(self.ids))
+                order = [row_of[layout.order[v.start : v.start + v.size]] for v in layout.variants if v.has_input]
+                self.order = np.concatenate(order or [self.ids])
+                data = data[self.order]
             at = 0
             for i, v in enumerate(layout.variants):
                 if v.has_input:
@@ -119,12 +117,14 @@ class Prepared:
             examples = self.structure.example[layout.order[v.start : v.start + v.size]] if self.context else None
             contexts.append({path: t.data[examples] for path, t in self.context.items()})
         seed = unfolding._streams.seed
-        running = Run(
-            layout, self.machines, [[t.data for t in self.reaches[v.kind].tensors] for v in layout.variants],
-            [v.data for v in self.initial], inputs, contexts, unfolding._streams,
-        )  # fmt: skip
+        initial = [v.data for v in self.initial]
+        running = take(layout, self.machines, initial)
+        parameters = [[t.data for t in self.reaches[v.kind].tensors] for v in layout.variants]
+        running.start(parameters, initial, inputs, contexts, unfolding._streams)
         running.forward()
         states = [state[layout.initials :] for state in running.states]
+        if running.lasts:
+            states = [state.copy() for state in states]
         node = None
         if self.recorded:
             replay = _replay(unfolding, self.structure, self.ids, self.inputs, seed)
@@ -136,10 +136,11 @@ class Prepared:
                 names = " and ".join(dict.fromkeys(name_of(cell) for cell in self.cells.values()))
                 scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
                 node = Node(PROGRAM, tuple(parents), (work, kept), None, scope)
+        if node is None:
+            rest(running)
         seeds = {f for m in self.machines for f in m.plan.trace.seeds}
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
-        unfolding._compiled(layout.row, _calls(layout, self.schedule), type(self.initial)(*whole))
-
+        unfolding._compiled(layout.row, layout.moved, type(self.initial)(*whole))
 
     def _differentiated(self) -> list[Tensor]:
         """The parameters and contexts that the cells' derivatives reach."""
@@ -165,9 +166,12 @@ class Backward:
 
     def __init__(self, prepared: Prepared, running: Run, parents: list[Node], replay: Any) -> None:
         self.prepared, self.running, self.parents, self.replay = prepared, running, parents, replay
-        self.done = False
+
+    def __del__(self) -> None:
+        rest(self.running)
 
     def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
+        """The gradients of the parents, from those of the states by field."""
         if xp is tape.tensors:
             return self._eagerly(g, needed)
         p, layout = self.prepared, self.prepared.layout
@@ -186,7 +190,7 @@ class Backward:
         add(p.inputs, self._inputs(found))
         for v, gradients in zip(layout.variants, found, strict=True):
             tensors = p.reaches[v.kind].tensors
-            examples = p.structure.example[layout.order[v.start : v.start + v.size]] if p.context else None
+            examples = p.structure.example[layout.order[v.start : v.start + v.size]]
             for key, gradient in gradients.items():
                 if key[0] == "parameter":
                     add(tensors[key[1]], gradient)
@@ -226,7 +230,7 @@ class Backward:
         """The derivative recorded: of the eager unfolding of the same inputs."""
         since = tape.next_serial()
         states = self.eager()
-        starts = [(states[f].node, value) for f, value in g.items() if states[f].node is not None]
+        starts = [(node, value) for f, value in g.items() if (node := states[f].node) is not None]
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)
         return [found.get(node) for node in self.parents]
@@ -242,15 +246,6 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
             return unfold(cell, structure, None if rows is None else (ids, rows), context, initial, seed=seed)
 
     return again
-
-
-def _calls(layout: Layout, schedule: Schedule) -> list[Any]:
-    """The schedule's calls in the order of the layout's rows."""
-    moved = []
-    for c, placed in zip(schedule.runs, layout.calls, strict=True):
-        first = layout.variants[placed.variant].start
-        moved.append(c._replace(start=first + placed.start, stop=first + placed.stop))
-    return sorted(moved, key=lambda c: (c.start, c.stop))
 
 
 # What may not be compiled.
@@ -284,7 +279,7 @@ def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> 
 
 def _initial(unfolding: Unfolding, structure: Structure) -> State:
     """The state that empty slots read, of all kinds."""
-    states = [unfolding._cells.of(kind)[1] for kind in np.unique(structure.kinds).tolist()]
+    states = [unfolding._cells.of(kind)[1] for kind in structure.kinds_used]
     first = states[0]
     for other in states[1:]:
         for a, b in zip(first, other, strict=True):
@@ -298,7 +293,9 @@ def _initial(unfolding: Unfolding, structure: Structure) -> State:
     return first
 
 
-def _layout(structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int) -> Layout:
+def _layout(
+    structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int
+) -> Layout:
     key = (tuple(sorted(arity.items())), zero, initials)
     found = schedule.layouts.get(key)
     if found is None:
@@ -346,7 +343,7 @@ def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
     if machine is None:
         made = plan.make(found, recurrent)
         real = {v.dtype.str[1:] for v in found.states}
-        target: Any = numpy_target if key[1] or len(real) > 1 else CTarget(real.pop())
+        target: Any = numpy_target if key[1] or real not in ({"f4"}, {"f8"}) else CTarget(real.pop())
         machine = Machine(made, target)
         if not target.load():
             machine = Machine(made, numpy_target)

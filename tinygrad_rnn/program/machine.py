@@ -24,7 +24,7 @@ Homes = dict[Value, tuple[Value, int]]  # the concat that a Value is a piece of,
 class Part:
     """A section made ready: what it reads from outside, what it needs room for, what it does.
 
-    `touched` are the Values that some step wants as an array, `addressed` those that compiled steps want the address of.
+    `touched` are the Values that some step wants as an array, `addressed` those whose address compiled steps want.
     """
 
     def __init__(self, section: Section, plan: Plan, target: Any, homes: Homes) -> None:
@@ -51,7 +51,9 @@ class Part:
         homes.update(own)  # later parts read what is kept there
         rows = [v for v in stored if v.domain != PARAMETER and v not in own and not v.is_view]
         self.kept = [v for v in rows if v in plan.kept]
-        self.room = [v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)]
+        self.room = [
+            v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)
+        ]
         self.slices = [(v, *own[v]) for v in reversed(stored) if v in own]  # a whole before its pieces
         self.views = [v for v in made if v.is_view and v in plan.kept]
         scratch = {*self.room, *self.reads}
@@ -73,7 +75,10 @@ class Part:
             self.do.append((do, step.values[0].domain == EDGE))
             if addressed:
                 self.do += [(_look(v), v.domain == EDGE) for v in step.values if v.is_view and v in self.touched]
-        self.loop = target.loop(section, self, homes, scratch)
+        looped = section is plan.step or section is plan.back
+        self.loop: Any = target.loop(section, self, homes, scratch) if looped else None
+        # Whose arrays are others in every run, even of a frame that lasts.
+        self.moving = [v for v in self.addressed if v.domain == PARAMETER or v.op in ("input", "context")]
 
 
 def _homes(stored: list[Value], kept: set[Value], inside: set[Value]) -> Homes:
@@ -149,15 +154,21 @@ class Machine:
 
 
 class Frame:
-    """The arrays of one run of a machine over the vertices of a variant."""
+    """The arrays of one run of a machine over the vertices of a variant.
 
-    def __init__(self, machine: Machine, variant: Variant) -> None:
-        self.machine, self.variant = machine, variant
+    A frame that `lasts` keeps them, and the tables of their addresses, for the next run.
+    """
+
+    def __init__(self, machine: Machine, variant: Variant, lasts: bool) -> None:
+        self.machine, self.variant, self.lasts = machine, variant, lasts
         self.arrays: Arrays = [None] * (machine.size + 1)
         for number, array in machine.constants:
             self.arrays[number] = array
         for number in machine.segments:
             self.arrays[number] = variant.segments
+        self._tables: dict[Part, np.ndarray | None] = {}
+        self._steppers: dict[Part, tuple[Any, Any]] = {}
+        self._made: set[Part] = set()
 
     def once(self, values: Iterable[Value]) -> None:
         """Compute what hangs on parameters alone."""
@@ -171,6 +182,8 @@ class Frame:
 
     def make(self, part: Part) -> None:
         """Arrays of all rows for what the part computes and others read; those of the states are there already."""
+        if part in self._made:
+            return
         arrays = self.arrays
         for v in part.kept:
             if arrays[v.number] is None:
@@ -180,6 +193,8 @@ class Frame:
                 arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
         for v in part.views:
             arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
+        if self.lasts:
+            self._made.add(part)
 
     def all(self, part: Part, states: list[np.ndarray]) -> None:
         """Run a part over all rows."""
@@ -194,26 +209,69 @@ class Frame:
         for v in part.borrowed:
             if v in part.touched:
                 arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
-        for v in part.room:
-            arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
-        for v, whole, at in part.slices:
-            arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
-        table = self.table(part, {})
-        if table is not None:
-            for v in part.reads:
-                if v in part.addressed:
-                    where, f = self.where(v)
-                    self.point(table, v, address(states[f]), where.whole, address(where.index))
-            arrays[-1] = table.ctypes.data
+        if part in self._tables:
+            table = self._tables[part]
+            self.address(table, part.moving)
+        else:
+            for v in part.room:
+                arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
+            for v, whole, at in part.slices:
+                arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
+            table = self.table(part, {})
+            if table is not None:
+                for v in part.reads:
+                    if v in part.addressed:
+                        where, f = self.where(v)
+                        self.point(table, v, address(states[f]), where.whole, address(where.index))
+            if self.lasts:
+                self._tables[part] = table
+        arrays[-1] = 0 if table is None else table.ctypes.data
         for do, edges in part.do:
             do(arrays, self.variant.edges if edges else self.variant.size, 0)
-        for v in (*part.room, *part.reads, *part.borrowed):
-            arrays[v.number] = None
+        if not self.lasts:
+            for v in (*part.room, *part.reads, *part.borrowed):
+                arrays[v.number] = None
+
+    def stepper(
+        self, part: Part, states: list[np.ndarray], total: list[np.ndarray]
+    ) -> Callable[[int, int, int], None] | None:
+        """A function that runs a part over calls (first, last, by); None if there is nothing to do."""
+        if part in self._steppers:
+            known, renew = self._steppers[part]
+            renew()
+            return known  # type: ignore[no-any-return]
+        if not part.do and not part.writes:
+            return None
+        counts = self.variant.counts
+        thin = counts <= part.loop.most if part.loop is not None else counts < 0
+        if thin.all():
+            bound = part.loop.bind(self, part, states, total, int(counts.max(initial=0)))
+            if self.lasts:
+                self._steppers[part] = bound
+            return bound[0]  # type: ignore[no-any-return]
+        thick = _stepper(self, part, states, total)
+        if not thin.any():
+            return thick
+        quick = part.loop.bind(self, part, states, total, int(counts[thin].max()))[0]
+        flags = thin.tolist()
+
+        def step(first: int, last: int, by: int) -> None:
+            at = first
+            while at != last:
+                end = at
+                while end != last and flags[end] == flags[at]:
+                    end += by
+                (quick if flags[at] else thick)(at, end, by)
+                at = end
+
+        return step
 
     def where(self, v: Value) -> tuple[Any, int]:
         """(which rows, of which field of the state) a Value reads."""
         return (
-            (self.variant.slots[v.options[0]], v.options[1]) if v.op == "kid" else (self.variant.slots[-1], v.options[0])
+            (self.variant.slots[v.options[0]], v.options[1])
+            if v.op == "kid"
+            else (self.variant.slots[-1], v.options[0])
         )
 
     def point(self, table: np.ndarray, v: Value, states: int, start: int, index: int) -> None:
@@ -225,16 +283,17 @@ class Frame:
         """The addresses of what a part's compiled steps read and write."""
         if not part.addressed and not extra:
             return None
-        arrays = self.arrays
         table = np.zeros(2 * self.machine.size + extra, np.int64)
-        for v in part.addressed:
-            if v.op in READS:
-                continue
-            array = room[v] if v in room else arrays[v.number]
-            if v.domain == PARAMETER and not array.flags.c_contiguous:
-                array = arrays[v.number] = np.ascontiguousarray(array)
-            table[v.number] = address(array)
+        self.address(table, [v for v in part.addressed if v.op not in READS], room)
         return table
+
+    def address(self, table: np.ndarray | None, values: Iterable[Value], room: Any = ()) -> None:
+        """Write where the arrays of Values lie into a table."""
+        for v in values if table is not None else ():
+            array = room[v] if v in room else self.arrays[v.number]
+            if v.domain == PARAMETER and not array.flags.c_contiguous:
+                array = self.arrays[v.number] = np.ascontiguousarray(array)
+            table[v.number] = address(array)  # type: ignore[index]
 
 
 def address(array: np.ndarray) -> int:
@@ -242,17 +301,15 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
-def stepper(
-    frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None
+def _stepper(
+    frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray]
 ) -> Callable[[int, int, int], None]:
-    """A function that runs a part over calls (first, last, by), with all that it needs made ready once."""
+    """A function that steps through calls from Python, with all that it needs made ready once."""
     variant, arrays, machine = frame.variant, frame.arrays, frame.machine
     most = max((c.stop - c.start for c in variant.calls), default=0)
     edges = max((c.last_edge - c.first_edge for c in variant.calls), default=0)
     room = {v: np.empty((edges if v.domain == EDGE else most, *v.shape[1:]), v.dtype) for v in part.room}
-    if part.loop is not None and most <= part.loop.most:
-        return part.loop.bind(frame, part, room, most, states, total)  # type: ignore[no-any-return]
-    now = [a if v.domain == PARAMETER else None for a, v in zip(arrays, machine.values, strict=False)]
+    now: Arrays = [a if v.domain == PARAMETER else None for a, v in zip(arrays, machine.values, strict=False)]
     table = frame.table(part, room)
     now.append(0 if table is None else table.ctypes.data)
     reads = [(v, *frame.where(v)) for v in part.reads]
@@ -289,7 +346,6 @@ def stepper(
             for do, of_edges in part.do:
                 do(now, *((d - c, c) if of_edges else (b - a, a)))
             for g, where, f in writes:
-                assert total is not None
                 start, stop = (c, d) if g.domain == EDGE else (a, b)
                 at = where.starts[number]
                 if at >= 0:

@@ -66,7 +66,8 @@ def lane(v: Value) -> bool:
     if v.op not in ELEMENTWISE and v.op not in ("cut", "concat", "broadcast_to", "reshape", "sum", "max", "min"):
         return False
     flat = all(
-        a.domain == v.domain and a.ndim <= 2 or a.domain == PARAMETER and a.size == (a.shape or (1,))[-1] for a in v.values
+        (a.domain == v.domain and a.ndim <= 2) or (a.domain == PARAMETER and a.size == (a.shape or (1,))[-1])
+        for a in v.values
     )
     kinds = {a.dtype for a in (v, *v.values) if a.dtype.kind != "b"}
     return flat and len(kinds) <= 1 and all(k.kind == "f" for k in kinds)
@@ -86,12 +87,21 @@ def make(trace: Trace, recurrent: frozenset[int]) -> Plan:
     reads = [seed for f, seed in trace.seeds.items() if f in recurrent]
     targets = [g for key, g in trace.gradients.items() if key[0] in READS]
     early, back, late = _cut(rear, reads, targets)
-    sections = [Section(_steps(part)) for part in (before, step, after, early, back, late)]
     found = Plan(
-        trace, recurrent, [v for v in parameters if v in forward], *sections[:3],
-        [v for v in parameters if v not in forward], *sections[3:],
-        [v for v in order if v in summed and v.op not in SUMS], set(), set(),
-    )  # fmt: skip
+        trace=trace,
+        recurrent=recurrent,
+        once=[v for v in parameters if v in forward],
+        before=Section(_steps(before)),
+        step=Section(_steps(step)),
+        after=Section(_steps(after)),
+        once_back=[v for v in parameters if v not in forward],
+        early=Section(_steps(early)),
+        back=Section(_steps(back)),
+        late=Section(_steps(late)),
+        finish=[v for v in order if v in summed and v.op not in SUMS],
+        kept=set(),
+        saved=set(),
+    )
     _keep(found, order)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,38 +11,76 @@ import numpy as np
 from ..ops.random import Streams
 from .graph import READS
 from .layout import Layout, Variant
-from .machine import Frame, Machine, stepper
+from .machine import Frame, Machine
+
+LASTING = 1 << 25  # elements of all arrays that are kept for later runs
+
+
+_resting: list[Run] = []  # runs that are over and whose arrays the next one takes, the latest last
+_lock = threading.RLock()  # reentrant: a run may come to rest wherever the garbage collector runs
+
+
+def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> Run:
+    """A run over a layout, that was at rest or is new."""
+    layout.runs += 1
+    with _lock:
+        for i, run in enumerate(_resting):
+            if run.layout is layout and run.machines == machines:
+                return _resting.pop(i)
+    return Run(layout, machines, initial)
+
+
+def rest(run: Run) -> None:
+    """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
+    if run.lasts:
+        with _lock:
+            _resting.append(run)
+            while sum(other.size for other in _resting) > LASTING:
+                _resting.pop(0)
 
 
 class Run:
-    """One run over a layout.
+    """One run over a layout; over a layout that is run again, one run after the other with the same arrays.
 
     Args:
         layout: where the vertices stand.
         machines: one for each variant of the layout.
-        parameters: of each variant, the arrays its cell reaches.
-        initial: the initial state by field, [1 or B, W].
-        inputs: of each variant, the rows x [n, I] or None.
-        contexts: of each variant, the rows of the context by path.
-        streams: what random ops draw from.
+        initial: arrays like those of the initial state, by field.
     """
 
-    def __init__(
+    def __init__(self, layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> None:
+        self.layout, self.machines = layout, machines
+        rows = layout.initials + layout.size
+        widths = sum(v.width for m in machines for v in m.plan.kept) + 2 * sum(value[:1].size for value in initial)
+        self.size = rows * widths
+        # Fresh memory is dear: the system clears each page of it. But most structures run only once.
+        self.lasts = layout.runs > 1 and self.size <= LASTING
+        self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
+        self.total: list[np.ndarray] = []
+        self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
+        for frame in self.frames:
+            for f, v in enumerate(frame.machine.plan.trace.states):
+                frame.arrays[v.number] = self._rows(self.states[f], frame.variant)
+
+    def start(
         self,
-        layout: Layout,
-        machines: Sequence[Machine],
         parameters: Sequence[Sequence[np.ndarray]],
         initial: Sequence[np.ndarray],
         inputs: Sequence[np.ndarray | None],
         contexts: Sequence[dict[tuple[Any, ...], np.ndarray]],
         streams: Streams,
     ) -> None:
-        self.layout = layout
-        rows = layout.initials + layout.size
-        self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
+        """Take what is given.
+
+        Args:
+            parameters: of each variant, the arrays its cell reaches.
+            initial: the initial state by field, [1 or B, W].
+            inputs: of each variant, the rows x [n, I] or None.
+            contexts: of each variant, the rows of the context by path.
+            streams: what random ops draw from.
+        """
         for state, value in zip(self.states, initial, strict=True):
-            state[: layout.initials] = value
-        self.frames = [Frame(m, v) for m, v in zip(machines, layout.variants, strict=True)]
+            state[: self.layout.initials] = value
         for frame, own, x, context in zip(self.frames, parameters, inputs, contexts, strict=True):
             arrays, leaves = frame.arrays, frame.machine.leaves
             for v in leaves["parameter"]:
@@ -50,8 +89,6 @@ class Run:
                 arrays[v.number] = np.ascontiguousarray(x)
             for v in leaves["context"]:
                 arrays[v.number] = np.ascontiguousarray(context[v.options])
-            for f, v in enumerate(frame.machine.plan.trace.states):
-                arrays[v.number] = self._rows(self.states[f], frame.variant)
         if any(frame.machine.leaves["random"] for frame in self.frames):
             self._draw(streams)
 
@@ -64,7 +101,8 @@ class Run:
         """Draw all random numbers, call by call, as the eager loop does."""
         for frame in self.frames:
             for v in frame.machine.leaves["random"]:
-                frame.arrays[v.number] = np.empty((frame.rows(v), *v.shape[1:]), v.dtype)
+                if frame.arrays[v.number] is None:
+                    frame.arrays[v.number] = np.empty((frame.rows(v), *v.shape[1:]), v.dtype)
         for call in self.layout.calls:
             frame = self.frames[call.variant]
             streams.site = 0
@@ -73,7 +111,11 @@ class Run:
                 _, method, args = v.options
                 shape = (b - a, *v.shape[1:])
                 generator = streams.next()
-                drawn = generator.integers(*args, shape) if args else getattr(generator, method)(shape, dtype=v.dtype)
+                drawn: Any = (
+                    generator.integers(args[0], args[1], shape)
+                    if args
+                    else getattr(generator, method)(shape, dtype=v.dtype)
+                )
                 frame.arrays[v.number][a:b] = drawn
 
     def forward(self) -> None:
@@ -85,10 +127,10 @@ class Run:
             frame.all(machine.before, self.states)
             frame.make(machine.step)
             frame.make(machine.after)
-        self._loop("step", None)
+        self._loop("step", [])
         for frame in self.frames:
             frame.all(frame.machine.after, self.states)
-            for number in frame.machine.forgotten:
+            for number in frame.machine.forgotten if not self.lasts else ():
                 frame.arrays[number] = None
 
     def backward(self, gradients: dict[int, np.ndarray]) -> tuple[list[dict[Any, np.ndarray]], list[np.ndarray]]:
@@ -98,12 +140,12 @@ class Run:
             for each variant its gradients by key, and those of the initial states by field.
         """
         first = self.layout.initials
-        total = []
-        for f, state in enumerate(self.states):
-            g = np.empty(state.shape, state.dtype)
+        if not self.total or not self.lasts:
+            self.total = [np.empty(state.shape, state.dtype) for state in self.states]
+        total = self.total
+        for f, g in enumerate(total):
             g[:first] = 0
             g[first:] = gradients.get(f, 0)
-            total.append(g)
         for frame in self.frames:
             machine = frame.machine
             for f, seed in machine.plan.trace.seeds.items():
@@ -122,13 +164,10 @@ class Run:
             found.append({key: frame.arrays[g.number] for key, g in gradients_of if key[0] not in READS})
         return found, [g[:first] for g in total]
 
-    def _loop(self, name: str, total: list[np.ndarray] | None) -> None:
+    def _loop(self, name: str, total: list[np.ndarray]) -> None:
         """Run one part of every plan call by call: forward, or backward where there are gradients to add up."""
-        steps = []
-        for frame in self.frames:
-            part = getattr(frame.machine, name)
-            steps.append(stepper(frame, part, self.states, total) if part.do or part.writes else None)
-        for variant, first, last in self.layout.stretches if total is None else self.layout.stretches[::-1]:
+        steps = [frame.stepper(getattr(frame.machine, name), self.states, total) for frame in self.frames]
+        for variant, first, last in self.layout.stretches[::-1] if total else self.layout.stretches:
             step = steps[variant]
             if step is not None:
-                step(first, last, 1) if total is None else step(last - 1, first - 1, -1)
+                step(last - 1, first - 1, -1) if total else step(first, last, 1)

@@ -31,7 +31,7 @@ backend.stand_ins(Value, XP)
 
 
 class Spec(NamedTuple):
-    """What a trace knows of a Tensor: the shape of a row (of a parameter: its shape), the dtype, and if it is recorded."""
+    """What a trace knows of a Tensor: the shape of a row (a parameter's whole shape), the dtype, if it is recorded."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -86,6 +86,8 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
         first, second = (_trace(cell, reach, signature, fields, *primes) for primes in PRIMES)
     except Untraceable as error:
         raise Untraceable(f"{error}{_line(error)}") from None
+    except backend.DeviceError as error:  # a stand-in has met an array
+        raise Untraceable(f"it reads an array that it can't find again{_line(error)}") from None
     except Exception as error:  # what is wrong with the cell it is told when it runs eagerly
         raise Untraceable(f"{type(error).__name__}: {error}{_line(error)}") from None
     finally:
@@ -134,9 +136,7 @@ class _Draws:
         return self._draw("integers", shape, np.int64, low, high)
 
 
-def _trace(
-    cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int
-) -> Trace:
+def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int) -> Trace:
     graph = XP.graph = Graph(rows, edges, XP)
     found = Trace(graph, fields)
     leaves: dict[Any, Tensor] = {}
@@ -204,14 +204,16 @@ def _states(state: Any, signature: Signature, fields: tuple[str, ...], rows: int
     """
     if getattr(state, "_fields", None) != fields:
         raise Untraceable("it does not return the state that it takes")
-    found = []
+    found: list[Value] = []
     for value, spec in zip(state, signature.states, strict=True):
         array = XP.asarray(value.data)
         if array.shape[1:] != spec.shape or array.shape[0] not in (rows, 1) or array.dtype != spec.dtype:
             raise Untraceable("it returns a state of another shape or dtype than it takes")
         array = XP.broadcast_to(array, (rows, *spec.shape))
         if array.op in LEAVES or array.is_view or any(array is other for other in found):
-            array = array.graph.value("positive", (array,), (len(found),), array.shape, array.dtype)  # an array of its own
+            array = array.graph.value(
+                "positive", (array,), (len(found),), array.shape, array.dtype
+            )  # an array of its own
         found.append(array)
     return found
 

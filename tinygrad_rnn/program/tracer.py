@@ -312,7 +312,9 @@ class Tracer(threading.local):
 
     def _segments(self, op: str, rows: Value, index: Any, count: int, *options: Any) -> Value:
         if isinstance(index, Value) and index.op == "segments" and not len(index) and not len(rows):
-            return self.full((count, *rows.shape[1:]), options[0] if options else 0, rows.dtype)  # no vertex has an edge
+            return self.full(
+                (count, *rows.shape[1:]), options[0] if options else 0, rows.dtype
+            )  # no vertex has an edge
         if not isinstance(index, Value) or index.op != "segments" or count != self.graph.rows or rows.domain != EDGE:
             raise Untraceable("it adds up rows: a cell must leave axis 0 as it is")
         return self.graph.value(op, (rows, index), options, (count, *rows.shape[1:]), rows.dtype)
@@ -355,4 +357,3 @@ def _hashable(items: tuple[Any, ...]) -> tuple[Any, ...]:
 def index_of(items: tuple[Any, ...]) -> tuple[Any, ...]:
     """The index of which `_hashable` made a key."""
     return tuple(slice(*i[1:]) if isinstance(i, tuple) else i for i in items)
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from ..graph import PARAMETER, READS, Value
@@ -73,8 +74,8 @@ class Loop:
 class Kernel:
     """Prints a step as `static void NAME(char **p, long start, long n)`.
 
-    p[number] is the array of a Value. Of predecessors' states p[number] is where the rows lie and p[number + size] which
-    of them are read, or NULL if they follow each other.
+    p[number] is the array of a Value. Of predecessors' states p[number] is where the rows lie and p[number + size]
+    which of them are read, or NULL if they follow each other.
 
     Args:
         step: what is computed.
@@ -167,7 +168,11 @@ class Kernel:
                     body += [self.rows.indent + line for line in loop.stores]
                     loop.stores = []
                     continue
-                sums = [f"fold{v.number}" for v in folds if v.op == "sum" and any(f"fold{v.number} +=" in s for s in loop.stores)]
+                sums = [
+                    f"fold{v.number}"
+                    for v in folds
+                    if v.op == "sum" and any(f"fold{v.number} +=" in s for s in loop.stores)
+                ]
                 pragma = f"#pragma omp simd reduction(+:{', '.join(sums)})" if sums else "#pragma GCC ivdep"
                 body += [pragma, f"        for (long j = 0; j < {length}; j++) {{"]
                 body += [f"            {line}" for line in (*loop.lines, *loop.stores)]
@@ -191,7 +196,7 @@ class Kernel:
 
     def _pieces(self, v: Value) -> list[tuple[int, int]]:
         cuts = sorted(self.cuts[v])
-        return [(a, b - a) for a, b in zip(cuts, cuts[1:])]
+        return [(a, b - a) for a, b in pairwise(cuts)]
 
     def _at_home(self, concat: Value, at: int) -> bool:
         """Whether the piece at a column of a concat is stored there when it is computed."""
@@ -287,6 +292,9 @@ def _expression(v: Value, args: list[str], kind: str) -> str:
         low = f"{args[0]} < {args[1]} ? {args[1]} : " if v.args[1] is not None else ""
         high = f"{args[0]} > {args[2]} ? {args[2]} : " if v.args[2] is not None else ""
         return f"{low}{high}{args[0]}"
-    larger, smaller = f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})", f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})"
+    larger, smaller = (
+        f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})",
+        f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})",
+    )
     same = f"{args[0]} == {args[1]} ? {args[0]} + (REAL){math.log(2)!r} : "
     return f"{same}{larger} + log1p{suffix}(exp{suffix}({smaller} - {larger}))"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 from ..graph import EDGE, READS, Value
 from ..machine import Frame, Homes, Part, address
 from ..plan import LANES, PRODUCT, Section
-from .kernel import TYPES, pointer
+from .kernel import pointer
 
-MOST = 48  # rows of a level up to which our products of packed matrices are faster than BLAS
+MOST = 256  # rows of a level; for more, and wide ones, BLAS uses its caches better than our products of packed matrices
 
 
 class Loop:
@@ -24,7 +23,9 @@ class Loop:
 
     most = MOST
 
-    def __init__(self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]) -> None:
+    def __init__(
+        self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]
+    ) -> None:
         self.name, self.section, self.part, self.homes, self.scratch = name, section, part, homes, scratch
         self.kernels = kernels  # the function of each step of elementwise work
         self.size = len(next(iter((*section.values, *(g for _, g in part.writes)))).graph.values)
@@ -72,7 +73,9 @@ class Loop:
                 n = v.number
                 lines.append(f"const {real} *a{n} = ({real} *)p[{n}];")
                 room = f"({real} *)p[{self._slot('room', n)}]"
-                lines.append(f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}")
+                lines.append(
+                    f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}"
+                )
         work = []
         for i, step in enumerate(self.section.steps):
             if step.kind == LANES:
@@ -82,13 +85,11 @@ class Loop:
             (v,) = step.values
             left, base = self._place(v.args[0])
             out, into = self._place(v)
-            for root in (base, into):
-                if root not in reads_set(reads):
-                    roots[root.number] = root
+            roots.update({root.number: root for root in (base, into) if root.op not in READS})
             packed = f"({real} *)p[{self._slot('packed', v.number)}]"
             k, m = v.args[1].shape
             work.append(f"gemm(n, {k}, {m}, {left}, {base.width}, {packed}, {out}, {into.width});")
-        for number, (key, g) in enumerate(self.part.writes):
+        for number, (_, g) in enumerate(self.part.writes):
             total, starts, index = (self._slot(what, number) for what in ("total", "to", "rows"))
             source, base = self._place(g)
             roots[base.number] = base
@@ -96,8 +97,9 @@ class Loop:
                 "{",
                 f"    {real} *const into = ({real} *)p[{total}];",
                 f"    const int64_t at = ((int64_t *)p[{starts}])[c];",
-                f"    if (at >= 0) add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
-                f"    else scatter_add_rows(n, {g.width}, {source}, {base.width}, (long long *)p[{index}] + start, into);",
+                f"    const long long *const rows = (long long *)p[{index}] + start;",
+                f"    if (at < 0) scatter_add_rows(n, {g.width}, {source}, {base.width}, rows, into);",
+                f"    else add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
                 "}",
             ]
         pointers = [pointer(v, self.scratch) + ";" for v in roots.values()]
@@ -110,17 +112,17 @@ class Loop:
         )
 
     def bind(
-        self, frame: Frame, part: Part, room: dict[Value, np.ndarray], most: int, states: list[np.ndarray],
-        total: list[np.ndarray] | None,
-    ) -> Callable[[int, int, int], None]:  # fmt: skip
-        """The loop over the arrays of a frame."""
+        self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray], most: int
+    ) -> tuple[Callable[[int, int, int], None], Callable[[], None]]:
+        """The loop over the arrays of a frame, in calls of `most` rows; and what to call before its next run."""
+        room = {v: np.empty((most, *v.shape[1:]), v.dtype) for v in part.room}
         table = frame.table(part, room, len(self.extra))
+        assert table is not None
+        frame.address(table, self.roots.values(), room)
         held: list[Any] = [table, room]
-        for v in self.roots.values():
-            table[v.number] = address(room[v] if v in room else frame.arrays[v.number])
+        packed = []
         at = 2 * self.size
-        by_number = {v.number: v for v in part.reads}
-        products = {v.number: v for v in self.products}
+        by_number = {v.number: v for v in (*part.reads, *self.products)}
         for i, (what, *key) in enumerate(self.extra):
             if what in ("at", "count"):
                 array = frame.variant.starts if what == "at" else frame.variant.counts
@@ -130,43 +132,40 @@ class Loop:
             elif what in ("total", "to", "rows"):
                 name, _ = part.writes[key[0]]
                 where = frame.variant.slots[name[1]]
-                assert total is not None
                 array = {"total": total[name[-1]], "to": where.starts_array, "rows": where.index}[what]
             elif what == "room":
                 v = by_number[key[0]]
                 array = np.empty((most, *v.shape[1:]), v.dtype)
             else:
-                array = self._packed(frame.arrays[products[key[0]].args[1].number])
+                weight: Value = by_number[key[0]].args[1]
+                out = np.empty(self.packed_size(*weight.shape) + 16, weight.dtype)
+                array = out[-address(out) % 64 // out.itemsize :]  # at a multiple of 64 bytes products are faster
+                packed.append((weight, address(array)))
             held.append(array)
             table[at + i] = address(array)
-        pointer = table.ctypes.data
-        function = self.function
+        pointer, function, pack = table.ctypes.data, self.function, self.pack
+        arrays = frame.arrays
+
+        def renew() -> None:
+            frame.address(table, part.moving)
+            for weight, out in packed:
+                b = arrays[weight.number]
+                item = b.itemsize
+                pack(address(b), b.strides[0] // item, b.strides[1] // item, *b.shape, out)
 
         def run(first: int, last: int, by: int, held: Any = held) -> None:
             function(pointer, first, last, by)
 
-        return run
-
-    def _packed(self, b: np.ndarray) -> np.ndarray:
-        k, m = b.shape
-        out = np.empty(self.packed_size(k, m) + 16, b.dtype)
-        offset = -address(out) % 64 // b.itemsize
-        out = out[offset:]
-        item = b.itemsize
-        self.pack(address(b), b.strides[0] // item, b.strides[1] // item, k, m, address(out))
-        return out
+        renew()
+        return run, renew
 
     packed_size: Any
     pack: Any
 
 
-def reads_set(reads: list[Value]) -> set[Value]:
-    return set(reads)
-
-
 def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
     """Whether every step of a part can be done in C."""
-    if not section.steps or any(v.domain == EDGE or v.op not in READS and False for v in section.values):
+    if not section.steps or any(v.domain == EDGE for v in section.values):
         return False
     if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
         return False
@@ -178,6 +177,3 @@ def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
         if step.kind == PRODUCT and step.values[0].dtype.str[1:] != real:
             return False
     return True
-
-
-_ = ctypes, TYPES

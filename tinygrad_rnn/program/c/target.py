@@ -106,4 +106,3 @@ def _typed(function: Any, kinds: str) -> Any:
 _EXPORTS = """long packed_size_(long k, long m) { return packed_size(k, m); }
 
 void pack_(const REAL *b, long rs, long cs, long k, long m, REAL *out) { pack(b, rs, cs, k, m, out); }"""
-
