@@ -13,15 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import context as contexts
 from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
+from .context import context_of
 from .kept import Kept
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
 from .structure import Ids, Structure, StructureError, ints, ranges
-from .tape import Scope
 from .tensor import Tensor
 
 
@@ -57,7 +56,7 @@ class Unfolding:
     ) -> None:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
-        self._no_input = ops.zeros((1, 0), device=self.initial[0].device)  # the row that vertices without input get
+        self._no_input = ops.zeros((1, 0), device=self.initial[0].device)  # what vertices without input get
         self.context, self._structure = context, structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
@@ -182,8 +181,10 @@ class Unfolding:
         """
         cell, initial = self._cells.of(call.kind)
         count = len(call.examples)
-        if x is None:  # one row, repeated, which a product multiplies once
-            x = ops.broadcast_to(self._no_input, (count, *self._no_input.shape[1:]))
+        if x is None:
+            if len(self._no_input.data) < count:  # one row, repeated, which a product multiplies once
+                self._no_input = ops.broadcast_to(self._no_input[:1], (count, *self._no_input.shape[1:]))
+            x = Tensor(self._no_input.data[:count])
         if segments is None:
             slots = [self._blocks.reader(places.get(k, ()), call.examples, initial) for k in range(cell.arity or 0)]
             kids = Kids(self.fields, slots, None, None, count)
@@ -192,13 +193,13 @@ class Unfolding:
             kids = Kids(self.fields, (), States(self.fields, each), beside(initial[0], segments), count)
         now = tape.thread.now
         outer, streams = now.scope, now.streams
-        scope = now.scope = Scope(name_of(cell), call.level, outer)
+        scope = now.scope = tape.Scope(name_of(cell), call.level, outer)
         if self._kept.parameters is not None:
             scope.observer = self._kept.parameters.observe
         now.streams = self._streams
         self._streams.site = 0
         try:
-            context = None if self.context is None else contexts.of_vertices(self.context, call.examples)
+            context = None if self.context is None else context_of(self.context, call.examples)
             state = cell(x, kids) if context is None else cell(x, kids, context)
             state = self._checked(state, scope, count)
         finally:
@@ -209,7 +210,7 @@ class Unfolding:
         self._blocks.append(call.start, state)
         return state
 
-    def _checked(self, state: State, scope: Scope, count: int) -> State:
+    def _checked(self, state: State, scope: tape.Scope, count: int) -> State:
         """The state a cell gave, refused if it is no state of the kind it takes."""
         if getattr(state, "_fields", None) != self.fields:
             raise TypeError(
