@@ -108,6 +108,8 @@ class Unfolding:
 
     def _rows(self, ids: Ids) -> Ids:
         """Public ids to internal rows: those of what has grown are the same."""
+        if len(self._rank) == self.size:
+            return self._rank[ids]
         rows, known = ids.copy(), ids < len(self._rank)
         rows[known] = self._rank[ids[known]]
         return rows

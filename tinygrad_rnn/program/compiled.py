@@ -35,15 +35,11 @@ _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 def run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> bool:
     """Compute an unfolding by programs; False, and nothing done, if it must run eagerly."""
     try:
-        _run(unfolding, structure, schedule, ids, rows)
+        prepared = Prepared(unfolding, structure, schedule, ids, rows)
     except Untraceable:
         return False
-    return True
-
-
-def _run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> None:
-    prepared = Prepared(unfolding, structure, schedule, ids, rows)
     prepared.run(unfolding)
+    return True
 
 
 class Prepared:
@@ -73,11 +69,22 @@ class Prepared:
             if type(t.data) is not np.ndarray:
                 raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
         self.recorded = now.recording and any(t.node is not None for t in given)
-        states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, self.recorded) for v in self.initial)
         missing = unfolding._no_input.data
+        # What the machines depend on; of one cell they are remembered by it.
+        looks = tuple([(t.data.shape, t.data.dtype, t.node is None) for t in given])
+        key = (self.layout.alike, looks, tuple(context), missing.shape[1:], missing.dtype, self.recorded, _numpy_only())
+        first, *others = self.reaches.values()
+        known = None if others else first.machines.get(key)
+        self.machines: list[Machine] = known or self._machines(unfolding, missing)
+        if not others:
+            first.machines[key] = self.machines
+
+    def _machines(self, unfolding: Unfolding, missing: np.ndarray) -> list[Machine]:
+        """A machine for each variant of the layout."""
+        rows = self.inputs
+        states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, self.recorded) for v in self.initial)
         x = None if rows is None else self._spec(rows, rows.data.shape[1:])
         tree = None if unfolding.context is None else _specs(unfolding.context, self._spec)
-        self.machines: list[Machine] = []
         traces: list[Trace] = []
         for variant in self.layout.variants:
             reach = self.reaches[variant.kind]
@@ -88,7 +95,7 @@ class Prepared:
             )  # fmt: skip
             traces.append(_trace(self.cells[variant.kind], reach, signature, _frozen(tree), unfolding.fields))
         recurrent = frozenset(v.options[-1] for t in traces for v in t.reads)
-        self.machines = [_machine(found, recurrent) for found in traces]
+        return [_machine(found, recurrent) for found in traces]
 
     def _spec(self, t: Tensor, shape: tuple[int, ...]) -> Spec:
         return Spec(shape, t.data.dtype.str, self.recorded and t.node is not None)
@@ -263,6 +270,10 @@ class switched_off:
         _off = self.before
 
 
+def _numpy_only() -> bool:
+    return os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
+
+
 def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> None:
     if _off or os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
         raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
@@ -337,7 +348,7 @@ def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tup
 
 def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
     """The machine of a trace, of whose state the fields `recurrent` are read."""
-    key = recurrent, os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
+    key = recurrent, _numpy_only()
     machine: Machine | None = found.machines.get(key)
     if machine is None:
         made = plan.make(found, recurrent)

@@ -145,6 +145,7 @@ class Layout:
             if self.stretches and self.stretches[-1][0] == call_.variant:
                 first = self.stretches.pop()[1]
             self.stretches.append((call_.variant, first, call_.number + 1))
+        self.alike = tuple([(v.kind, v.has_input, v.filled) for v in self.variants])
         # The schedule's calls, in the order of these rows.
         moved = []
         for run, placed in zip(calls, self.calls, strict=True):
