@@ -50,13 +50,15 @@ class Blocks:
         if not found:
             return lambda field: _initial_rows(initial[field], examples)
         block, where, rows = found[0]
-        if len(found) == 1 and type(where) is slice and where.stop - where.start == count:
+        if len(found) == 1 and type(where) is slice and _length(where) == count:
             return lambda field: _rows_of(self.states[block][field], rows)
         keys = [(beside(initial[0], p.where), beside(initial[0], p.rows)) for p in found]
-        is_empty = np.ones(count, bool)
-        for place in found:
-            is_empty[place.where] = False
-        empty = np.flatnonzero(is_empty)
+        empty = np.zeros(0, np.int64)
+        if sum(_length(place.where) for place in found) < count:
+            is_empty = np.ones(count, bool)
+            for place in found:
+                is_empty[place.where] = False
+            empty = np.flatnonzero(is_empty)
 
         def read(field: int) -> Tensor:
             blocks = [self.states[place.call][field] for place in found]
@@ -78,8 +80,11 @@ def beside(x: Tensor, index: Rows) -> Any:
 def _rows_of(block: Tensor, rows: Rows) -> Tensor:
     if type(rows) is not slice:
         return ops.gather_rows(block, beside(block, rows))
-    whole = rows.stop - rows.start == len(block.data)
-    return block if whole else ops.span(block, 0, rows.start, rows.stop)
+    return block if _length(rows) == len(block.data) else ops.span(block, 0, rows.start, rows.stop)
+
+
+def _length(rows: Rows) -> int:
+    return rows.stop - rows.start if type(rows) is slice else len(rows)
 
 
 def _initial_rows(initial: Tensor, examples: Ids) -> Tensor:

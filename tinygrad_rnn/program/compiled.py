@@ -11,7 +11,6 @@ import numpy as np
 
 from .. import ops, tape
 from ..cell import State, name_of
-from ..context import of_vertices
 from ..now import Scope, mode, within
 from ..ops import random
 from ..schedule import Schedule
@@ -22,7 +21,7 @@ from ..unfold import Unfolding, unfold
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
-from .graph import READS, Untraceable
+from .graph import Untraceable
 from .layout import Layout
 from .machine import Machine
 from .run import Run, rest, take
@@ -374,6 +373,3 @@ def _frozen(tree: Any) -> Any:
     if isinstance(tree, dict):
         return tuple((k, _frozen(v)) for k, v in tree.items())
     return tree if tree is None or isinstance(tree, Spec) else tuple(map(_frozen, tree))
-
-
-_ = of_vertices, READS
