@@ -1,8 +1,8 @@
 """Optimisers, gradient clipping and learning-rate schedules, with PyTorch's names, defaults and update rules.
 
-The gradient of a table of which only some rows were read stays rows (`gradient.Rows`): plain SGD and Adagrad
-touch these rows alone; where an average decays, all of it decays but only rows are added. The result is
-exactly that of the dense gradient.
+The gradient of a table of which only some rows were read stays rows (`gradient.Rows`) for plain SGD and Adagrad,
+which touch these rows alone; where an average decays, all of it does. The result is that of the dense gradient.
+Large parameters on the CPU are moved in one pass where there is a C compiler (`fused`).
 """
 
 from __future__ import annotations
@@ -11,29 +11,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import backend, ops, tape
-from .backend import Array
-from .gradient import Rows
-from .tensor import Tensor
+from .. import backend, ops, tape
+from ..backend import Array
+from ..gradient import Rows
+from ..tensor import Tensor
+from . import fused
+from .fused import Rule
 
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Group = dict[str, Any]
 State = dict[str, Any]
-Part = tuple[Array | None, Array]  # some rows (None: all) and their values
 # What an option may be: not negative, or at least 0 and below 1 where it weighs an average.
 _AVERAGES = ("alpha", "betas")
-
-
-def _add(target: Array, rows: Array | None, values: Array) -> None:
-    """target += values, of which there may be some rows only."""
-    if rows is None:
-        target += values
-    else:
-        target[rows] += values
-
-
-def _some(array: Array, rows: Array | None) -> Array:
-    return array if rows is None else array[rows]
 
 
 class Optimizer:
@@ -95,28 +84,61 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
+        compiled = fused.wanted()
         for group in self.param_groups:
+            rule = self._rule(group)
             for p in group["params"]:
                 g = None if p.node is None else p.node.grad
-                if g is None:
-                    continue
-                rows, values = None, g.data if isinstance(g, Tensor) else g
-                if type(g) is Rows:
-                    rows, values, _ = g.coalesced()
-                rows, values = self._decay(p.data, rows, values, group)
-                self._update(p.data, rows, values, self.state.setdefault(p, {}), group)
-                tape.wrote(p.data)
+                if g is not None:
+                    self._step(p, g.data if isinstance(g, Tensor) else g, rule, group, compiled)
+                    tape.wrote(p.data)
 
-    def _decay(self, data: Array, rows: Array | None, values: Array, group: Group) -> Part:
-        """The gradient with weight_decay * parameter added: the derivative of an L2 penalty."""
-        if not group["weight_decay"]:
-            return rows, values
-        whole = data * group["weight_decay"]
-        _add(whole, rows, values)
-        return None, whole
+    def _step(self, p: Tensor, g: Array | Rows, rule: Rule, group: Group, compiled: bool) -> None:
+        state = self.state.setdefault(p, {})
+        keep, decay = self._decay(group)
+        numbers = {"keep": keep, "decay": decay, **self._numbers(state, group)}
+        for name in rule.states:
+            if name not in state:
+                state[name] = backend.of(p.data).full(p.shape, self._first(group), dtype=p.dtype)
+        rows = None
+        if type(g) is Rows:
+            if rule.rows and not group["weight_decay"]:
+                rows, g, _ = g.coalesced()
+            else:
+                g = g.dense()
+        arrays = [p.data, *(state[name] for name in rule.states)]
+        if compiled and fused.step(rule, numbers, rows, g, arrays):
+            return
+        parts = arrays if rows is None else [array[rows] for array in arrays]
+        data, *states = parts
+        if keep != 1:
+            data *= keep
+        if decay:
+            g = data * decay + g
+        self._move(data, g, states, numbers, group)
+        if rows is not None:
+            for array, part in zip(arrays, parts, strict=True):
+                array[rows] = part
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        """Move one parameter by its gradient, which is `values` at `rows` (None: everywhere)."""
+    # What an optimiser is made of. A rule stands twice, in NumPy and, for one element, in C.
+    def _decay(self, group: Group) -> tuple[float, float]:
+        """Weight decay: what a parameter is multiplied by, and how much of it joins its gradient (an L2 penalty)."""
+        return 1.0, group["weight_decay"]
+
+    def _first(self, group: Group) -> float:
+        """What state arrays hold before the first step."""
+        return 0.0
+
+    def _rule(self, group: Group) -> Rule:
+        """The rule for one element."""
+        raise NotImplementedError
+
+    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+        """The numbers in the rule at this step of one parameter."""
+        raise NotImplementedError
+
+    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
+        """The rule in NumPy: change p and its states, in the rule's order, in place; g may belong to others."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -188,22 +210,25 @@ class SGD(Optimizer):
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("SGD: nesterov needs a momentum and no dampening")
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        momentum = group["momentum"]
-        if momentum:
-            velocity = state.get("momentum_buffer")
-            if velocity is None:
-                velocity = state["momentum_buffer"] = backend.of(data).zeros_like(data)
-                _add(velocity, rows, values)
-            else:
-                velocity *= momentum
-                _add(velocity, rows, values * (1 - group["dampening"]))
-            if group["nesterov"]:
-                ahead = velocity * momentum
-                _add(ahead, rows, values)
-                velocity = ahead
-            rows, values = None, velocity
-        _add(data, rows, values * -group["lr"])
+    def _rule(self, group: Group) -> Rule:
+        if not group["momentum"]:
+            return Rule("p += rate * g;", rows=True)
+        step = "g + momentum * momentum_buffer" if group["nesterov"] else "momentum_buffer"
+        return Rule(
+            f"momentum_buffer = momentum * momentum_buffer + gain * g; p += rate * ({step});", ("momentum_buffer",)
+        )
+
+    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+        gain = 1 - group["dampening"] if "momentum_buffer" in state else 1.0  # the first velocity is the gradient
+        return {"rate": -group["lr"], "momentum": group["momentum"], "gain": gain}
+
+    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
+        if group["momentum"]:
+            (velocity,) = states
+            velocity *= n["momentum"]
+            velocity += g * n["gain"]
+            g = velocity * n["momentum"] + g if group["nesterov"] else velocity
+        p += g * n["rate"]
 
 
 class Adagrad(Optimizer):
@@ -233,17 +258,20 @@ class Adagrad(Optimizer):
              "initial_accumulator_value": initial_accumulator_value, "eps": eps},
         )  # fmt: skip
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        xp = backend.of(data)
-        if not state:
-            state["sum"] = xp.full(data.shape, group["initial_accumulator_value"], dtype=data.dtype)
-        state["step"] = state.get("step", 0) + 1
-        _add(state["sum"], rows, values * values)
-        step = xp.sqrt(_some(state["sum"], rows))
-        step += group["eps"]
-        xp.divide(values, step, out=step)
-        step *= -group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-        _add(data, rows, step)
+    def _first(self, group: Group) -> float:
+        return group["initial_accumulator_value"]  # type: ignore[no-any-return]
+
+    def _rule(self, group: Group) -> Rule:
+        return Rule("sum += g * g; p += rate * (g / (sqrt(sum) + eps));", ("sum",), rows=True)
+
+    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+        state["step"] = t = state.get("step", 0) + 1
+        return {"eps": group["eps"], "rate": -group["lr"] / (1 + (t - 1) * group["lr_decay"])}
+
+    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
+        (total,) = states
+        total += g * g
+        p += g / (backend.of(p).sqrt(total) + n["eps"]) * n["rate"]
 
 
 class RMSprop(Optimizer):
@@ -268,27 +296,40 @@ class RMSprop(Optimizer):
              "centered": centered},
         )  # fmt: skip
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        xp, alpha, momentum = backend.of(data), group["alpha"], group["momentum"]
-        names = ["square_avg", *["grad_avg"] * group["centered"], *["momentum_buffer"] * bool(momentum)]
-        for name in names:
-            if name not in state:
-                state[name] = xp.zeros_like(data)
-        state["square_avg"] *= alpha
-        _add(state["square_avg"], rows, values * values * (1 - alpha))
-        mean = _some(state["square_avg"], rows)
-        if group["centered"]:
-            state["grad_avg"] *= alpha
-            _add(state["grad_avg"], rows, values * (1 - alpha))
-            mean = mean - _some(state["grad_avg"], rows) ** 2
-        step = xp.sqrt(mean)
-        step += group["eps"]
-        xp.divide(values, step, out=step)
+    def _rule(self, group: Group) -> Rule:
+        centered, momentum = bool(group["centered"]), bool(group["momentum"])
+        text = "square_avg = alpha * square_avg + gain * (g * g); real step = square_avg;"
+        if centered:
+            text += "grad_avg = alpha * grad_avg + gain * g; step -= grad_avg * grad_avg;"
+        text += "step = g / (sqrt(step) + eps);"
         if momentum:
-            state["momentum_buffer"] *= momentum
-            _add(state["momentum_buffer"], rows, step)
-            rows, step = None, state["momentum_buffer"]
-        _add(data, rows, step * -group["lr"])
+            text += "step = momentum_buffer = momentum * momentum_buffer + step;"
+        states = ("square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * momentum)
+        return Rule(text + "p += rate * step;", states)
+
+    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+        alpha = group["alpha"]
+        return {
+            "alpha": alpha, "gain": 1 - alpha, "eps": group["eps"], "momentum": group["momentum"], "rate": -group["lr"]
+        }  # fmt: skip
+
+    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
+        square, *others = states
+        square *= n["alpha"]
+        square += g * g * n["gain"]
+        spread = square
+        if group["centered"]:
+            mean = others[0]
+            mean *= n["alpha"]
+            mean += g * n["gain"]
+            spread = square - mean * mean
+        step = g / (backend.of(p).sqrt(spread) + n["eps"])
+        if group["momentum"]:
+            velocity = others[-1]
+            velocity *= n["momentum"]
+            velocity += step
+            step = velocity
+        p += step * n["rate"]
 
 
 class Adam(Optimizer):
@@ -315,21 +356,29 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        xp, (beta1, beta2) = backend.of(data), group["betas"]
-        if not state:
-            state.update(step=0, exp_avg=xp.zeros_like(data), exp_avg_sq=xp.zeros_like(data))
-        state["step"] += 1
-        state["exp_avg"] *= beta1
-        _add(state["exp_avg"], rows, values * (1 - beta1))
-        state["exp_avg_sq"] *= beta2
-        _add(state["exp_avg_sq"], rows, values * values * (1 - beta2))
-        step = xp.sqrt(state["exp_avg_sq"])
-        step /= math.sqrt(1 - beta2 ** state["step"])
-        step += group["eps"]
-        xp.divide(state["exp_avg"], step, out=step)
-        step *= -group["lr"] / (1 - beta1 ** state["step"])
-        data += step
+    def _rule(self, group: Group) -> Rule:
+        return Rule(
+            "exp_avg = beta1 * exp_avg + gain1 * g;"
+            "exp_avg_sq = beta2 * exp_avg_sq + gain2 * (g * g);"
+            "p += rate * (exp_avg / (sqrt(exp_avg_sq) * start + eps));",
+            ("exp_avg", "exp_avg_sq"),
+        )
+
+    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+        state["step"] = t = state.get("step", 0) + 1
+        beta1, beta2 = group["betas"]
+        return {
+            "beta1": beta1, "gain1": 1 - beta1, "beta2": beta2, "gain2": 1 - beta2, "eps": group["eps"],
+            "start": 1 / math.sqrt(1 - beta2**t), "rate": -group["lr"] / (1 - beta1**t),
+        }  # fmt: skip
+
+    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
+        mean, square = states
+        mean *= n["beta1"]
+        mean += g * n["gain1"]
+        square *= n["beta2"]
+        square += g * g * n["gain2"]
+        p += mean / (backend.of(p).sqrt(square) * n["start"] + n["eps"]) * n["rate"]
 
 
 class AdamW(Adam):
@@ -345,9 +394,8 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decay(self, data: Array, rows: Array | None, values: Array, group: Group) -> Part:
-        data *= 1 - group["lr"] * group["weight_decay"]
-        return rows, values
+    def _decay(self, group: Group) -> tuple[float, float]:
+        return 1 - group["lr"] * group["weight_decay"], 0.0
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
