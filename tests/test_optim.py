@@ -13,7 +13,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import optim
 from tinygrad_rnn.gradient import Rows
-from tinygrad_rnn.optim import fused
+from tinygrad_rnn.optim import rule
 from tinygrad_rnn.program.c import toolchain
 
 Maker = Callable[[list[Any]], optim.Optimizer]
@@ -329,14 +329,14 @@ def moved_by(monkeypatch: pytest.MonkeyPatch, device: str) -> list[str]:
         pytest.skip("no C compiler, or no NumPy arrays")
     monkeypatch.delenv("TINYGRAD_RNN_COMPILE", raising=False)
     found: list[str] = []
-    step = fused.step
+    run_in_c = rule.run_in_c
 
     def spy(*args: Any) -> bool:
-        compiled = step(*args)
+        compiled = run_in_c(*args)
         found.append("C" if compiled else "NumPy")
         return compiled
 
-    monkeypatch.setattr(fused, "step", spy)
+    monkeypatch.setattr(rule, "run_in_c", spy)
     return found
 
 
@@ -464,10 +464,10 @@ def test_a_parameter_that_is_read_only_is_not_written(moved_by: list[str]) -> No
 
 def test_without_a_compiler_numpy_moves(moved_by: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "load", lambda source: None)
-    fused._compiled.cache_clear()
+    rule._c.cache_clear()
     w = parameter(np.ones(SHAPE))
     w.sum().backward()
     optim.SGD([w], lr=0.5).step()
-    fused._compiled.cache_clear()
+    rule._c.cache_clear()
     assert moved_by == ["NumPy"]
     assert (w.numpy() == 0.5).all()

@@ -2,7 +2,7 @@
 
 The gradient of a table of which only some rows were read stays rows (`gradient.Rows`) for plain SGD and Adagrad,
 which touch these rows alone; where an average decays, all of it does. The result is that of the dense gradient.
-Large parameters on the CPU are moved in one pass where there is a C compiler (`fused`).
+The rules are `rule`'s: NumPy and CuPy run them, and C where there is a compiler and a parameter is large enough.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from .. import backend, ops, tape
 from ..backend import Array
 from ..gradient import Rows
 from ..tensor import Tensor
-from . import fused
-from .fused import Rule
+from . import rule as rules
+from .rule import Rule
 
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Group = dict[str, Any]
@@ -82,11 +82,24 @@ class Optimizer:
                 if p.node is not None:
                     p.node.grad = None
 
+    # What an optimiser is made of.
+    _decay = "g = g + decay * p;"  # weight decay, as the derivative of an L2 penalty
+
+    def _rule(self, group: Group) -> Rule:
+        """What a step does, without weight decay."""
+        raise NotImplementedError
+
+    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+        """The numbers that the rule names, at the next step of one parameter."""
+        raise NotImplementedError
+
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
-        compiled = fused.wanted()
+        compiled = rules.compiling()
         for group in self.param_groups:
             rule = self._rule(group)
+            if group["weight_decay"]:
+                rule = rule._replace(text=self._decay + rule.text, rows=False)
             for p in group["params"]:
                 g = None if p.node is None else p.node.grad
                 if g is not None:
@@ -95,51 +108,20 @@ class Optimizer:
 
     def _step(self, p: Tensor, g: Array | Rows, rule: Rule, group: Group, compiled: bool) -> None:
         state = self.state.setdefault(p, {})
-        keep, decay = self._decay(group)
-        numbers = {"keep": keep, "decay": decay, **self._numbers(state, group)}
+        decay = group["weight_decay"]
+        numbers = {"decay": decay, "keep": 1 - group["lr"] * decay, **self._numbers(state, group)}
         for name in rule.states:
             if name not in state:
-                state[name] = backend.of(p.data).full(p.shape, self._first(group), dtype=p.dtype)
+                state[name] = backend.of(p.data).full(p.shape, rule.first, dtype=p.dtype)
         rows = None
         if type(g) is Rows:
-            if rule.rows and not group["weight_decay"]:
+            if rule.rows:
                 rows, g, _ = g.coalesced()
             else:
                 g = g.dense()
         arrays = [p.data, *(state[name] for name in rule.states)]
-        if compiled and fused.step(rule, numbers, rows, g, arrays):
-            return
-        parts = arrays if rows is None else [array[rows] for array in arrays]
-        data, *states = parts
-        if keep != 1:
-            data *= keep
-        if decay:
-            g = data * decay + g
-        self._move(data, g, states, numbers, group)
-        if rows is not None:
-            for array, part in zip(arrays, parts, strict=True):
-                array[rows] = part
-
-    # What an optimiser is made of. A rule stands twice, in NumPy and, for one element, in C.
-    def _decay(self, group: Group) -> tuple[float, float]:
-        """Weight decay: what a parameter is multiplied by, and how much of it joins its gradient (an L2 penalty)."""
-        return 1.0, group["weight_decay"]
-
-    def _first(self, group: Group) -> float:
-        """What state arrays hold before the first step."""
-        return 0.0
-
-    def _rule(self, group: Group) -> Rule:
-        """The rule for one element."""
-        raise NotImplementedError
-
-    def _numbers(self, state: State, group: Group) -> dict[str, float]:
-        """The numbers in the rule at this step of one parameter."""
-        raise NotImplementedError
-
-    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
-        """The rule in NumPy: change p and its states, in the rule's order, in place; g may belong to others."""
-        raise NotImplementedError
+        if not (compiled and rules.run_in_c(rule, numbers, rows, g, arrays)):
+            rules.run(rule, numbers, rows, g, arrays)
 
     def state_dict(self) -> dict[str, Any]:
         """What a later `load_state_dict` needs, in PyTorch's layout: NumPy arrays and what JSON can hold."""
@@ -213,22 +195,14 @@ class SGD(Optimizer):
     def _rule(self, group: Group) -> Rule:
         if not group["momentum"]:
             return Rule("p += rate * g;", rows=True)
-        step = "g + momentum * momentum_buffer" if group["nesterov"] else "momentum_buffer"
+        step = "(g + momentum * momentum_buffer)" if group["nesterov"] else "momentum_buffer"
         return Rule(
-            f"momentum_buffer = momentum * momentum_buffer + gain * g; p += rate * ({step});", ("momentum_buffer",)
+            f"momentum_buffer *= momentum; momentum_buffer += gain * g; p += rate * {step};", ("momentum_buffer",)
         )
 
     def _numbers(self, state: State, group: Group) -> dict[str, float]:
         gain = 1 - group["dampening"] if "momentum_buffer" in state else 1.0  # the first velocity is the gradient
         return {"rate": -group["lr"], "momentum": group["momentum"], "gain": gain}
-
-    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
-        if group["momentum"]:
-            (velocity,) = states
-            velocity *= n["momentum"]
-            velocity += g * n["gain"]
-            g = velocity * n["momentum"] + g if group["nesterov"] else velocity
-        p += g * n["rate"]
 
 
 class Adagrad(Optimizer):
@@ -258,20 +232,13 @@ class Adagrad(Optimizer):
              "initial_accumulator_value": initial_accumulator_value, "eps": eps},
         )  # fmt: skip
 
-    def _first(self, group: Group) -> float:
-        return group["initial_accumulator_value"]  # type: ignore[no-any-return]
-
     def _rule(self, group: Group) -> Rule:
-        return Rule("sum += g * g; p += rate * (g / (sqrt(sum) + eps));", ("sum",), rows=True)
+        text = "sum += g * g; p += rate * (g / (sqrt(sum) + eps));"
+        return Rule(text, ("sum",), group["initial_accumulator_value"], rows=True)
 
     def _numbers(self, state: State, group: Group) -> dict[str, float]:
         state["step"] = t = state.get("step", 0) + 1
         return {"eps": group["eps"], "rate": -group["lr"] / (1 + (t - 1) * group["lr_decay"])}
-
-    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
-        (total,) = states
-        total += g * g
-        p += g / (backend.of(p).sqrt(total) + n["eps"]) * n["rate"]
 
 
 class RMSprop(Optimizer):
@@ -297,39 +264,23 @@ class RMSprop(Optimizer):
         )  # fmt: skip
 
     def _rule(self, group: Group) -> Rule:
-        centered, momentum = bool(group["centered"]), bool(group["momentum"])
-        text = "square_avg = alpha * square_avg + gain * (g * g); real step = square_avg;"
-        if centered:
-            text += "grad_avg = alpha * grad_avg + gain * g; step -= grad_avg * grad_avg;"
-        text += "step = g / (sqrt(step) + eps);"
-        if momentum:
-            text += "step = momentum_buffer = momentum * momentum_buffer + step;"
-        states = ("square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * momentum)
-        return Rule(text + "p += rate * step;", states)
+        text, states = "square_avg *= alpha; square_avg += gain * (g * g);", ["square_avg"]
+        square, step = "square_avg", "g / (sqrt({}) + eps)"
+        if group["centered"]:
+            text, states = text + "grad_avg *= alpha; grad_avg += gain * g;", [*states, "grad_avg"]
+            square = "square_avg - grad_avg * grad_avg"
+        step = step.format(square)
+        if group["momentum"]:
+            text, states = (
+                text + f"momentum_buffer *= momentum; momentum_buffer += {step};",
+                [*states, "momentum_buffer"],
+            )
+            step = "momentum_buffer"
+        return Rule(f"{text} p += rate * ({step});", tuple(states))
 
     def _numbers(self, state: State, group: Group) -> dict[str, float]:
-        alpha = group["alpha"]
-        return {
-            "alpha": alpha, "gain": 1 - alpha, "eps": group["eps"], "momentum": group["momentum"], "rate": -group["lr"]
-        }  # fmt: skip
-
-    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
-        square, *others = states
-        square *= n["alpha"]
-        square += g * g * n["gain"]
-        spread = square
-        if group["centered"]:
-            mean = others[0]
-            mean *= n["alpha"]
-            mean += g * n["gain"]
-            spread = square - mean * mean
-        step = g / (backend.of(p).sqrt(spread) + n["eps"])
-        if group["momentum"]:
-            velocity = others[-1]
-            velocity *= n["momentum"]
-            velocity += step
-            step = velocity
-        p += step * n["rate"]
+        alpha, rate = group["alpha"], -group["lr"]
+        return {"alpha": alpha, "gain": 1 - alpha, "eps": group["eps"], "momentum": group["momentum"], "rate": rate}
 
 
 class Adam(Optimizer):
@@ -358,8 +309,8 @@ class Adam(Optimizer):
 
     def _rule(self, group: Group) -> Rule:
         return Rule(
-            "exp_avg = beta1 * exp_avg + gain1 * g;"
-            "exp_avg_sq = beta2 * exp_avg_sq + gain2 * (g * g);"
+            "exp_avg *= beta1; exp_avg += gain1 * g;"
+            "exp_avg_sq *= beta2; exp_avg_sq += gain2 * (g * g);"
             "p += rate * (exp_avg / (sqrt(exp_avg_sq) * start + eps));",
             ("exp_avg", "exp_avg_sq"),
         )
@@ -372,17 +323,11 @@ class Adam(Optimizer):
             "start": 1 / math.sqrt(1 - beta2**t), "rate": -group["lr"] / (1 - beta1**t),
         }  # fmt: skip
 
-    def _move(self, p: Array, g: Array, states: Sequence[Array], n: Mapping[str, float], group: Group) -> None:
-        mean, square = states
-        mean *= n["beta1"]
-        mean += g * n["gain1"]
-        square *= n["beta2"]
-        square += g * g * n["gain2"]
-        p += mean / (backend.of(p).sqrt(square) * n["start"] + n["eps"]) * n["rate"]
-
 
 class AdamW(Adam):
     """Adam with weights that decay by themselves, p *= 1 - lr * weight_decay (Loshchilov & Hutter 2019)."""
+
+    _decay = "p *= keep;"
 
     def __init__(
         self,
@@ -393,9 +338,6 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-
-    def _decay(self, group: Group) -> tuple[float, float]:
-        return 1 - group["lr"] * group["weight_decay"], 0.0
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
