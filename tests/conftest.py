@@ -66,3 +66,9 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"no data at {root}: set TINYGRAD_RNN_DATA to the folder of the data sets")
     return root
+
+
+@pytest.fixture
+def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every unfolding in the test runs op by op, for what looks at the single ops."""
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "0")

@@ -29,7 +29,6 @@ def test_each_vertex_runs_once_with_those_of_its_level_kind_and_input(s: tg.Stru
     p = plan(s, has_input)
     assert sorted(p.order.tolist()) == list(range(s.size))
     assert p.rank[p.order].tolist() == list(range(s.size))
-    assert p.in_order == (p.order.tolist() == list(range(s.size)))
     at, keys = 0, []
     for call in p.runs:
         assert call.start == at
@@ -143,4 +142,4 @@ def test_a_schedule_does_not_keep_its_structure_alive() -> None:
 def test_an_empty_structure_has_no_calls() -> None:
     for s in (tg.Structure(0), tg.chain([0, 0])):
         p = plan(s, np.zeros(0, bool))
-        assert (p.runs, p.slots, p.edges, p.in_order) == ([], [], [], True)
+        assert (p.runs, p.slots, p.edges) == ([], [], [])

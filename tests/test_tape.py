@@ -531,7 +531,7 @@ def test_under_no_grad_nothing_is_kept() -> None:
     assert not z.requires_grad
 
 
-def test_nodes_tell_their_op_shape_and_place() -> None:
+def test_nodes_tell_their_op_shape_and_place(eagerly: None) -> None:
     x = tg.ones((2, 3)).requires_grad_()
     assert repr((x * 2).node).startswith("<Node multiply (2, 3) #")
 

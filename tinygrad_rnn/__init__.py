@@ -18,16 +18,19 @@ from . import autograd, func, nn, ops, optim, tape
 from . import tensor as tensor_module
 from .autograd import backward, checkpoint, enable_grad, grad, gradcheck, is_grad_enabled, no_grad
 from .backend import DeviceError, default_device, set_default_device
-from .cell import Cell, Kids, Multiset, Ragged, cell
+from .cell import Cell, Kids, Multiset, cell
+from .context import Ragged
 from .ops import *  # noqa: F403
 from .ops import random
 from .ops.random import manual_seed
 from .structure import Structure, StructureError, chain, from_networkx, grid, union
 from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
+from .program import compiled
 from .unfold import Unfolding, unfold
 
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
+Unfolding.program = compiled.run
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]
 
 __all__ = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import numpy as np
 
 from . import backend, ops
-from .structure import Ids, StructureError
+from .structure import Structure, StructureError
 from .tensor import Tensor
 
 State = Any  # a NamedTuple of Tensors, one row per vertex
@@ -25,6 +27,11 @@ class Cell(Protocol):
 
     def __call__(self, x: Tensor, kids: Kids, context: Any = None) -> State:
         """The states of the level: x [n, I] -> a State of Tensors [n, H]."""
+
+
+def name_of(cell: object) -> str:
+    """What a cell is called."""
+    return str(getattr(cell, "__name__", type(cell).__name__))
 
 
 class FunctionCell:
@@ -87,11 +94,59 @@ def cell(
     return lambda function: FunctionCell(function, arity, state)
 
 
-class Ragged(NamedTuple):
-    """A context of its own length per example: the rows of all examples one behind the other, and the lengths [B]."""
+class Cells:
+    """The cells of an unfolding: which one computes a kind of vertices, and which state its empty slots read."""
 
-    rows: Tensor
-    lengths: Sequence[int] | Ids
+    def __init__(self, cell: Cell | Mapping[int, Cell], initial: State | None) -> None:
+        self.by_kind: dict[int, Cell] = dict(cell) if isinstance(cell, Mapping) else {}
+        self._only = None if isinstance(cell, Mapping) else cell
+        first = next(iter(self.by_kind.values()), self._only)
+        if first is None:
+            raise StructureError("no cells: give a cell, or {kind: cell} with at least one")
+        self._given = initial is not None
+        self.initial: State = first.initial() if initial is None else initial
+        self._initials = {} if self._given else {kind: c.initial() for kind, c in self.by_kind.items()}
+        self.fields: tuple[str, ...] = self.initial._fields
+
+    def of(self, kind: int) -> tuple[Cell, State]:
+        """(the cell that computes a kind of vertices, the state that its empty slots read)."""
+        cell = self.by_kind.get(kind, self._only)
+        if cell is None:
+            raise StructureError(f"no cell for vertices of kind {kind}; the cells are for kinds {sorted(self.by_kind)}")
+        return cell, self._initials.get(kind, self.initial)
+
+    def start_in(self, dtype: Any) -> None:
+        """Let what the cells start from follow a dtype, if they are constants of the cells' own making."""
+        if self._given or dtype.kind != "f" or self.initial[0].node is not None:
+            return
+        self.initial = type(self.initial)(*(value.astype(dtype) for value in self.initial))
+        self._initials = {k: type(s)(*(value.astype(dtype) for value in s)) for k, s in self._initials.items()}
+
+    def check(self, structure: Structure) -> None:
+        """Refuse a structure whose vertices have other slots, or its examples other states, than the cells read."""
+        for kind in np.unique(structure.kinds).tolist():
+            cell, _ = self.of(kind)
+            if cell.arity is None:
+                continue
+            unread = (structure.slot < 0) | (structure.slot >= cell.arity)
+            wrong = np.flatnonzero(unread & (structure.kinds[structure.target] == kind))
+            if len(wrong):
+                raise _misfit(cell, structure, int(wrong[0]))
+        for name, value in zip(self.fields, self.initial, strict=True):
+            if len(value.data) not in (1, structure.examples):
+                raise StructureError(
+                    f"initial {name} has {len(value.data)} rows for {structure.examples} examples; give 1 or all"
+                )
+
+
+def _misfit(cell: Cell, structure: Structure, edge: int) -> StructureError:
+    v, slot = structure.target[edge], structure.slot[edge]
+    if slot >= 0:
+        return StructureError(f"vertex {v}: slot {slot} is filled, but cell {name_of(cell)} has arity {cell.arity}")
+    return StructureError(
+        f"vertex {v} has {structure.predecessors[v]} predecessors without slots, but cell {name_of(cell)} reads "
+        f"{cell.arity} slots; give the edges slots, or use a cell of multisets (arity None)"
+    )
 
 
 class States:

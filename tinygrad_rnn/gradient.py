@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import backend
@@ -11,13 +12,16 @@ Gradient = Any  # an array, or a Tensor when the backward pass is itself recorde
 TALL = 2048  # rows at which a product is tall enough; more would only hold memory
 
 
+# Parts and products are made by the node, so that no NamedTuples are: these wake the garbage collector.
+
+
 class Part:
     """A gradient known on a part of its array: values at a key (see `Backend.assemble` for keys)."""
 
-    __slots__ = ("key", "value")
+    __slots__ = ("key", "values")
 
-    def __init__(self, key: Any, value: Gradient) -> None:
-        self.key, self.value = key, value
+    def __init__(self, key: Any, values: Gradient) -> None:
+        self.key, self.values = key, values
 
 
 class Product:
@@ -76,12 +80,16 @@ class Bag:
         else:
             self.dense = c if self.dense is None else self.dense + c
 
-    def _multiply(self) -> None:
-        xp = backend.of(self.products[0].left)
-        left, right = (
-            sides[0] if len(sides) == 1 else xp.concat(sides, axis=0)
-            for sides in ([p.left for p in self.products], [p.right for p in self.products])
+    @property
+    def xp(self) -> backend.Backend:
+        """The backend of the arrays that came."""
+        return backend.of(
+            self.parts[0].values if self.parts else self.products[0].left if self.products else self.dense
         )
+
+    def _multiply(self) -> None:
+        xp = self.xp
+        left, right = _joined(xp, [p.left for p in self.products]), _joined(xp, [p.right for p in self.products])
         self.products, self.waiting = [], 0
         self.add(xp.matmul(xp.matrix_transpose(left), right))
 
@@ -89,24 +97,24 @@ class Bag:
         """The sum of all that came; for an operation of several results a dict of theirs."""
         if self.products:
             self._multiply()
-        parts, self.parts = self.parts, []
         if shape is None:
-            return {p.key: p.value for p in parts}
-        if not parts:
+            return {p.key: p.values for p in self.parts}
+        if not self.parts:
             return self.dense
-        whole = xp.assemble([p.key for p in parts], [p.value for p in parts], shape)
+        whole = xp.assemble([p.key for p in self.parts], [p.values for p in self.parts], shape)
         return whole if self.dense is None else whole + self.dense
 
-    def rows(self, shape: tuple[int, ...] | None) -> Rows | None:
+    def rows(self, shape: tuple[int, ...]) -> Rows | None:
         """The whole bag as rows, if it holds nothing else."""
-        if self.dense is not None or not self.parts or self.products:
+        if self.dense is not None or self.products or any(type(p.key) is not self.xp.array for p in self.parts):
             return None
-        xp = backend.of(self.parts[0].value)
-        if any(type(p.key) is not xp.array for p in self.parts):
-            return None
-        return Rows(
-            xp.concat([p.key for p in self.parts]), xp.concat([p.value for p in self.parts], axis=0), tuple(shape or ())
-        )
+        index, values = _joined(self.xp, [p.key for p in self.parts]), _joined(self.xp, [p.values for p in self.parts])
+        return Rows(index, values, shape)
+
+
+def _joined(xp: Any, arrays: Sequence[Array]) -> Array:
+    """Arrays one behind the other along their first axis."""
+    return arrays[0] if len(arrays) == 1 else xp.concat(arrays, axis=0)
 
 
 def unbroadcast(xp: Any, g: Gradient, shape: Any) -> Gradient:
@@ -114,14 +122,6 @@ def unbroadcast(xp: Any, g: Gradient, shape: Any) -> Gradient:
     extra = len(g.shape) - len(shape)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
     return xp.reshape(xp.sum(g, axis=axes), shape)
-
-
-def add_into(total: list[Gradient], c: Gradient) -> None:
-    """Add to a sum that is ours, in place where that pays."""
-    if c.size == 1:
-        total[0] = total[0] + c  # NumPy's scalars can't be changed in place, and one element is slow to
-    else:
-        total[0] += c
 
 
 def add_gradients(before: Gradient | Rows | None, g: Gradient | Rows) -> Gradient | Rows:

@@ -22,17 +22,30 @@ class StructureError(ValueError):
     """A graph that can't be unfolded, or a cell that does not fit it."""
 
 
-def _ints(name: str, values: Any, length: int | None = None) -> Ids:
-    array = np.array(values, dtype=None, copy=True)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "iub" or array.ndim != 1:
+def ints(name: str, values: Any, length: int | None = None, kinds: str = "iub") -> Ids:
+    """A read-only copy of integers (of these NumPy kinds) of one axis.
+
+    Raises:
+        StructureError: they are none, or not of this length; the message has the name.
+    """
+    array = np.asarray(values)
+    if (array.size and array.dtype.kind not in kinds) or array.ndim != 1:
         raise StructureError(f"{name} must be integers of one axis, not {array.dtype} of shape {array.shape}")
     if length is not None and len(array) != length:
         raise StructureError(f"{name} has {len(array)} entries for {length}")
     array = array.astype(np.int64)
     array.flags.writeable = False
     return array
+
+
+def ranges(starts: Ids | int, counts: Ids) -> Ids:
+    """For each i the counts[i] numbers from starts[i] on, one range behind the other.
+
+    >>> ranges(np.array([5, 0]), np.array([3, 2])).tolist()
+    [5, 6, 7, 0, 1]
+    """
+    offsets: Ids = np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return offsets + np.arange(len(offsets))
 
 
 class Structure:
@@ -72,22 +85,22 @@ class Structure:
         self.size = int(size)
         if self.size < 0:
             raise StructureError(f"a structure can't have {size} vertices")
-        self.source = _ints("source", source)
-        self.target = _ints("target", target, len(self.source))
+        self.source = ints("source", source)
+        self.target = ints("target", target, len(self.source))
         for name, ids in (("source", self.source), ("target", self.target)):
             wrong = np.flatnonzero((ids < 0) | (ids >= size))
             if len(wrong):
                 e = int(wrong[0])
                 raise StructureError(f"edge {e}: {name} {ids[e]} is no vertex; ids go from 0 to {size - 1}")
-        self.example = _ints("example", np.zeros(size, np.int64) if example is None else example, size)
+        self.example = ints("example", np.zeros(size, np.int64) if example is None else example, size)
         self.examples = int(self.example.max(initial=-1)) + 1 if examples is None else int(examples)
         if size and not 0 <= self.example.min() <= self.example.max() < self.examples:
             raise StructureError(f"example must lie in 0..{self.examples - 1}")
-        self.kind = None if kind is None else _ints("kind", kind, size)
-        self.within = None if within is None else _ints("within", within, size)
+        self.kind = None if kind is None else ints("kind", kind, size)
+        self.within = None if within is None else ints("within", within, size)
         self.predecessors = np.bincount(self.target, minlength=size)  # how many each vertex has
         self.predecessors.flags.writeable = False
-        given = np.full(len(self.source), -1, np.int64) if slot is None else _ints("slot", slot, len(self.source))
+        given = np.full(len(self.source), -1, np.int64) if slot is None else ints("slot", slot, len(self.source))
         self.slot: Ids = np.where((given == -1) & (self.predecessors[self.target] == 1), 0, given)
         self.slot.flags.writeable = False
         self.slots = int(self.slot.max(initial=-1)) + 1
@@ -95,21 +108,20 @@ class Structure:
             e = int(np.argmin(self.slot))
             raise StructureError(f"vertex {self.target[e]}: slot {self.slot[e]}; slots count from 0, -1 names none")
         self._check_slots()
-        self.level = _ints("level", self._levels() if level is None else level, size)
+        self.level = ints("level", self._levels() if level is None else level, size)
         self.levels = int(self.level.max(initial=-1)) + 1
         low = np.flatnonzero(self.level[self.source] >= self.level[self.target])
         if len(low):
             v = int(self.target[low[0]])
             raise StructureError(f"vertex {v}: level {self.level[v]} is not above that of what it reads")
-        self.schedules: dict[bytes | None, Any] = {}  # how it was run, for the next time; see `schedule.plan`
+        self.schedules: dict[bytes, Any] = {}  # how it was run, for the next time; see `schedule.plan`
 
     def _check_slots(self) -> None:
-        named = np.flatnonzero(self.slot >= 0)
-        keys = self.target[named] * max(self.slots, 1) + self.slot[named]
-        order = np.argsort(keys, kind="stable")
-        twice = np.flatnonzero(np.diff(keys[order]) == 0)
+        order = np.lexsort((self.slot, self.target))
+        slot, target = self.slot[order], self.target[order]
+        twice = np.flatnonzero((np.diff(target) == 0) & (np.diff(slot) == 0) & (slot[1:] >= 0))
         if len(twice):
-            a, b = named[order[twice[0] : twice[0] + 2]]
+            a, b = order[twice[0] : twice[0] + 2]
             raise StructureError(
                 f"vertex {self.target[a]}: slot {self.slot[a]} is filled by {self.source[a]} and by {self.source[b]}"
             )
@@ -121,51 +133,50 @@ class Structure:
         or leaves, and never a block of long ago.
         """
         level = self._longest_paths(self.source, self.target)
-        branches = bool((self.predecessors > 1).any())
-        if branches and bool((np.bincount(self.source, minlength=self.size) <= 1).all()):
-            above = self._longest_paths(self.target, self.source)
-            return np.where(self.predecessors > 0, level.max(initial=0) - above, 0)
-        return level
+        if self.predecessors.max(initial=0) <= 1 or np.bincount(self.source).max() > 1:
+            return level
+        above = self._longest_paths(self.target, self.source)
+        return np.where(self.predecessors > 0, level.max() - above, 0)
 
     def _longest_paths(self, source: Ids, target: Ids) -> Ids:
         """The length of the longest path to each vertex, a whole level at a time."""
         length = np.zeros(self.size, np.int64)
-        waiting = np.bincount(target, minlength=self.size)
-        order = np.argsort(source, kind="stable")
-        dependents = target[order]
-        bounds = np.searchsorted(source[order], np.arange(self.size + 1))
+        waiting = np.bincount(target, minlength=self.size)  # for how many predecessors each vertex still waits
+        dependents = target[np.argsort(source, kind="stable")]
+        counts = np.bincount(source, minlength=self.size)
+        firsts = np.cumsum(counts) - counts
         front = np.flatnonzero(waiting == 0)
-        done, depth = len(front), 0
+        depth = 0
         while len(front):
-            first, last = bounds[front], bounds[front + 1]
-            counts = last - first
-            total = int(counts.sum())
-            if not total:
-                break
-            offsets = np.repeat(first - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
-            reached = dependents[offsets + np.arange(total)]
-            np.subtract.at(waiting, reached, 1)
-            depth += 1
-            front = np.unique(reached[waiting[reached] == 0])
             length[front] = depth
-            done += len(front)
-        if done < self.size:
-            raise StructureError(f"the graph has a cycle: {self._cycle(waiting > 0)}; a structure must be acyclic")
+            reached = dependents[ranges(firsts[front], counts[front])]
+            np.subtract.at(waiting, reached, 1)
+            front = np.unique(reached[waiting[reached] == 0])
+            depth += 1
+        if waiting.any():
+            raise _cyclic(self._cycle(waiting > 0))
         return length
 
-    def _cycle(self, left: np.ndarray) -> str:
-        """One cycle among the vertices that no level could take, as 'a -> b -> a'."""
+    def _cycle(self, left: np.ndarray) -> list[int]:
+        """One cycle among the vertices that no level could take, from a vertex to itself."""
         inside = left[self.source] & left[self.target]
         before = dict(zip(self.target[inside].tolist(), self.source[inside].tolist(), strict=True))
         at = next(iter(before))
-        seen: dict[int, None] = {}
-        while at not in seen:
-            seen[at] = None
+        place: dict[int, int] = {}  # of each vertex on the way back
+        while at not in place:
+            place[at] = len(place)
             at = before[at]
-        path = list(seen)
-        loop = [*path[path.index(at) :], at][::-1]
-        shown = loop if len(loop) < 12 else [*loop[:5], "...", *loop[-5:]]
-        return " -> ".join(map(str, shown))
+        return [*list(place)[place[at] :], at][::-1]
+
+    @property
+    def kinds(self) -> Ids:
+        """The kind of each vertex: 0 where none was given."""
+        return np.zeros(self.size, np.int64) if self.kind is None else self.kind
+
+    @property
+    def ends(self) -> Ids:
+        """The vertices that no other one reads."""
+        return np.flatnonzero(np.bincount(self.source, minlength=self.size) == 0)
 
     def reversed(self) -> Structure:
         """The same vertices with every edge turned round; ids and slots stay.
@@ -177,15 +188,19 @@ class Structure:
         filled = self.source * (self.slots + 1) + self.slot
         _, first, count = np.unique(filled, return_index=True, return_counts=True)
         doubled = np.isin(self.source, self.source[first[count > 1]])
-        return Structure(
-            self.size, self.target, self.source, np.where(doubled, -1, self.slot), self.example, self.kind,
-            self.examples, self.within,
-        )  # fmt: skip
+        slot = np.where(doubled, -1, self.slot)
+        return Structure(self.size, self.target, self.source, slot, self.example, self.kind, self.examples, self.within)
 
     def __repr__(self) -> str:
         return (
             f"Structure({self.size} vertices, {len(self.source)} edges, {self.levels} levels, {self.examples} examples)"
         )
+
+
+def _cyclic(loop: Sequence[object]) -> StructureError:
+    names = list(map(repr, loop))
+    shown = " -> ".join(names if len(names) < 12 else [*names[:5], "...", *names[-5:]])
+    return StructureError(f"the graph has a cycle: {shown}; a structure must be acyclic")
 
 
 def chain(lengths: int | Sequence[int] | Ids) -> Structure:
@@ -197,19 +212,15 @@ def chain(lengths: int | Sequence[int] | Ids) -> Structure:
     >>> chain([2, 0, 3])
     Structure(5 vertices, 3 edges, 3 levels, 3 examples)
     """
-    steps = _ints("lengths", [lengths] if isinstance(lengths, int | np.integer) else lengths)
+    steps = ints("lengths", np.atleast_1d(lengths))
     if (steps < 0).any():
         raise StructureError(f"a chain can't have the length {steps.min()}")
-    n = int(steps.sum())
-    example = np.repeat(np.arange(len(steps)), steps)
-    step = np.arange(n) - np.repeat(np.cumsum(steps) - steps, steps)
-    source = np.flatnonzero(np.diff(example) == 0) if n else np.zeros(0, np.int64)
+    example, step = np.repeat(np.arange(len(steps)), steps), ranges(0, steps)
     # The longest first: then the chains that go on are the first rows of each level, and no row moves.
-    by_length = np.empty(len(steps), np.int64)
-    by_length[np.argsort(-steps, kind="stable")] = np.arange(len(steps))
-    return Structure(
-        n, source, source + 1, np.zeros(len(source), np.int64), example, None, len(steps), by_length[example], step
-    )
+    place = np.argsort(np.argsort(-steps, kind="stable"))[example]
+    source = np.flatnonzero(np.diff(example) == 0)
+    slot = np.zeros(len(source), np.int64)
+    return Structure(len(example), source, source + 1, slot, example, None, len(steps), within=place, level=step)
 
 
 def grid(heights: int | Sequence[int] | Ids, widths: int | Sequence[int] | Ids) -> Structure:
@@ -218,22 +229,17 @@ def grid(heights: int | Sequence[int] | Ids, widths: int | Sequence[int] | Ids) 
     >>> grid([2], [3]).level.reshape(2, 3).tolist()
     [[0, 1, 2], [1, 2, 3]]
     """
-    hs = _ints("heights", [heights] if isinstance(heights, int | np.integer) else heights)
-    ws = _ints("widths", [widths] if isinstance(widths, int | np.integer) else widths, len(hs))
+    hs = ints("heights", np.atleast_1d(heights))
+    ws = ints("widths", np.atleast_1d(widths), len(hs))
     if (hs < 0).any() or (ws < 0).any():
         raise StructureError("a grid can't have a negative height or width")
-    sizes = hs * ws
-    n = int(sizes.sum())
-    example = np.repeat(np.arange(len(hs)), sizes)
-    at = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    width = ws[example]
-    i, j = (at // width, at % width) if n else (at, at)
+    example = np.repeat(np.arange(len(hs)), hs * ws)
+    n, width = len(example), ws[example]
+    i, j = np.divmod(ranges(0, hs * ws), width)
     below, right = np.flatnonzero(i > 0), np.flatnonzero(j > 0)
-    source = np.concatenate((below - width[below], right - 1))
+    source, target = np.concatenate((below - width[below], right - 1)), np.concatenate((below, right))
     slot = np.repeat([0, 1], [len(below), len(right)])
-    return Structure(
-        n, source, np.concatenate((below, right)), slot, example, None, len(hs), example * (n + 1) + i, i + j
-    )
+    return Structure(n, source, target, slot, example, None, len(hs), within=example * (n + 1) + i, level=i + j)
 
 
 def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: bool = False) -> Structure:
@@ -253,6 +259,9 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
         raise StructureError("the graph is undirected; a structure needs directed edges (networkx.DiGraph)")
     import networkx
 
+    if not networkx.is_directed_acyclic_graph(graph):
+        loop = [u for u, *_ in networkx.find_cycle(graph)]
+        raise _cyclic([*loop, loop[0]])
     ids = {node: i for i, node in enumerate(graph.nodes)}
     edges = []
     for u, v, data in graph.edges(data=True):
@@ -266,14 +275,7 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
     kinds = [data.get("kind") for _, data in graph.nodes(data=True)]
     if 0 < sum(k is None for k in kinds) < len(kinds):
         raise StructureError(f"node {list(ids)[kinds.index(None)]!r} has no kind, and others have one")
-    try:
-        return Structure(len(ids), source, target, slots, kind=None if None in kinds or not kinds else kinds)
-    except StructureError as error:
-        if networkx.is_directed_acyclic_graph(graph):
-            raise
-        cycle = [u for u, *_ in networkx.find_cycle(graph)]
-        shown = " -> ".join(map(repr, [*cycle[:9], *(["..."] if len(cycle) > 9 else []), cycle[0]]))
-        raise StructureError(f"the graph has a cycle: {shown}; a structure must be acyclic") from error
+    return Structure(len(ids), source, target, slots, kind=None if None in kinds or not kinds else kinds)
 
 
 def union(structures: Sequence[Structure]) -> Structure:
@@ -284,21 +286,15 @@ def union(structures: Sequence[Structure]) -> Structure:
     """
     if not structures:
         return Structure(0)
-    sizes = np.cumsum([0] + [s.size for s in structures])
-    counts = np.cumsum([0] + [s.examples for s in structures])
-    has_kind = {s.kind is not None for s in structures}
-    if len(has_kind) > 1:
+    kinds = [s.kind for s in structures if s.kind is not None]
+    if 0 < len(kinds) < len(structures):
         raise StructureError("some of the structures have kinds and some have none; give all or none a kind")
-
-    def joined(parts: list[Ids]) -> Ids:
-        return np.concatenate(parts)
-
+    vertices = np.cumsum([0, *(s.size for s in structures)])
+    examples = np.cumsum([0, *(s.examples for s in structures)])
+    source, target, slot = np.concatenate(
+        [(s.source + v, s.target + v, s.slot) for s, v in zip(structures, vertices, strict=False)], axis=1
+    )
+    example = np.concatenate([s.example + e for s, e in zip(structures, examples, strict=False)])
     return Structure(
-        int(sizes[-1]),
-        joined([s.source + o for s, o in zip(structures, sizes, strict=False)]),
-        joined([s.target + o for s, o in zip(structures, sizes, strict=False)]),
-        joined([s.slot for s in structures]),
-        joined([s.example + o for s, o in zip(structures, counts, strict=False)]),
-        joined([s.kind for s in structures if s.kind is not None]) if has_kind == {True} else None,
-        int(counts[-1]),
+        vertices[-1], source, target, slot, example, np.concatenate(kinds) if kinds else None, examples[-1]
     )

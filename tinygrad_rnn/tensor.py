@@ -90,10 +90,8 @@ class Tensor:
         node = self.node
         if type(node) is not Leaf or node.grad is None:
             return None
-        g = node.grad
-        if type(g) is Rows:
-            return Tensor(g.dense())
-        return g if type(g) is Tensor else Tensor(backend.of(g).asarray(g))
+        g = node.grad.dense() if type(node.grad) is Rows else node.grad
+        return g if type(g) is Tensor else ops.wrap(g)
 
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:

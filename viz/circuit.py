@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tinygrad_rnn.cell import Cell
+from tinygrad_rnn.cell import Cell, name_of
 
 from .picture import Picture, shape, subscript
-from .unfolding import name_of
 
 
 def folded(cell: Cell, output: str | None = None) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+from tinygrad_rnn.program.compiled import PROGRAM
 from tinygrad_rnn.tape import GraphError, Leaf, Node, Scope, reachable
 from tinygrad_rnn.tensor import Tensor
 
@@ -35,12 +36,13 @@ def ops(tensor: Tensor, names: Mapping[str, Tensor] | None = None, levels: Conta
         raise GraphError(
             "the Tensor is not recorded, so there is no op graph; compute it from what requires a gradient"
         )
-    order = reachable([tensor.node])[::-1]  # rising serials: what an operation depends on comes before it
+    order, stands_for = _opened(reachable([tensor.node])[::-1])
     if any(node.saved is None for node in order):
         raise GraphError("a backward pass freed the op graph; draw it before, or pass retain_graph=True to backward()")
+    result = stands_for.get(tensor.node, tensor.node)
     scopes = {node: _scopes(node) for node in order}
     inside = {node for node in order if levels is None or (scopes[node] and scopes[node][0].level in levels)}
-    inside |= {parent for node in inside for parent in node.parents if type(parent) is Leaf}
+    inside |= {p for node in inside for parent in node.parents if type(p := stands_for.get(parent, parent)) is Leaf}
     called = {t.node: name for name, t in (names or {}).items()}
     picture = Picture()
     groups: dict[Scope, int] = {}
@@ -57,7 +59,7 @@ def ops(tensor: Tensor, names: Mapping[str, Tensor] | None = None, levels: Conta
             leaf = type(node) is Leaf
             drawn[node] = picture.vertex(
                 lines(called.get(node, "parameter") if leaf else node.row.name, shape(node.shape)),
-                "parameter" if leaf else "result" if node is tensor.node else "op",
+                "parameter" if leaf else "result" if node is result else "op",
                 None if leaf else frame,
                 serial=node.serial,
                 op=node.row.name,
@@ -65,13 +67,40 @@ def ops(tensor: Tensor, names: Mapping[str, Tensor] | None = None, levels: Conta
                 cell=around[-1].cell if around else None,
                 level=around[-1].level if around else None,
             )
-        for parent in node.parents:
+        for before in node.parents:
+            parent = stands_for.get(before, before)
             ends = drawn.get(parent), drawn.get(node)  # type: ignore[arg-type]
             # However many edges a vertex has to what is not drawn, it gets one row of dots before and one behind.
             if parent is not None and ends != (None, None) and (None not in ends or ends not in dotted):
                 picture.edge(*ends)
                 dotted.add(ends)
     return picture
+
+
+def _opened(order: list[Node]) -> tuple[list[Node], dict[Node | None, Node]]:
+    """Nodes so that each comes after all that it depends on, unfoldings run by programs op by op.
+
+    Args:
+        order: by rising serials.
+
+    Returns:
+        the nodes, and for each result of a program the node that it stands for.
+    """
+    found: dict[Node, None] = {}
+    stands_for: dict[Node | None, Node] = {}
+    opened: dict[Node, list[Tensor]] = {}
+    for node in order:
+        if node.row is PROGRAM and node.saved is not None:
+            opened[node] = node.saved[0].eager()
+            inner = [state.node for state in opened[node] if state.node is not None]
+            found.update(dict.fromkeys(reachable(inner)[::-1]))
+        elif node.parents and node.parents[0] in opened and node.saved is not None:
+            state = opened[node.parents[0]][node.saved[0]].node
+            assert state is not None
+            stands_for[node] = state
+        else:
+            found[node] = None
+    return list(found), stands_for
 
 
 def _scopes(node: Node) -> list[Scope]:

@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
+from tinygrad_rnn.cell import name_of
 from tinygrad_rnn.structure import Structure, StructureError
 from tinygrad_rnn.unfold import Unfolding
 
@@ -82,11 +83,6 @@ def unfolded(
     return picture
 
 
-def name_of(cell: object) -> str:
-    """What a cell is called."""
-    return str(getattr(cell, "__name__", type(cell).__name__))
-
-
 def _texts(what: str, given: Texts, size: int) -> dict[int, str]:
     """Labels by vertex."""
     if given is None:
@@ -107,7 +103,7 @@ def _walk(s: Structure) -> list[int]:
     """The vertices of trees such that, at every level, they stand in the order of the leaves below them."""
     order = np.lexsort((s.slot, s.target))
     before, bounds = s.source[order].tolist(), np.searchsorted(s.target[order], np.arange(s.size + 1)).tolist()
-    waiting = np.flatnonzero(np.bincount(s.source, minlength=s.size) == 0)[::-1].tolist()
+    waiting = s.ends[::-1].tolist()
     found = []
     while waiting:
         v = waiting.pop()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..cell import State
-from ..schedule import plan
-from ..structure import Ids, chain
+from ..structure import Ids, Structure, chain
 from ..tensor import Tensor
 from ..unfold import unfold
 from . import functional
@@ -83,29 +83,22 @@ class Recurrent(Module):
             raise ValueError(f"{self._name} takes x {axes} with I = {self.input_size}, not shape {x.shape}")
         examples, steps = x.shape[:2] if self.batch_first else x.shape[1::-1]
         counts = self._lengths(lengths, examples, steps)
-        structure = chain(counts)
-        # Where the input of each vertex stands among the rows of x.
-        step = np.arange(structure.size) - np.repeat(np.cumsum(counts) - counts, counts)
-        row = structure.example * steps + step if self.batch_first else step * examples + structure.example
-        directions = [structure, structure.reversed()][: len(self.cells[0])]
+        along, back, at = _batch(counts.tobytes(), steps, self.batch_first)
         initial = self._initial(state, examples)
         finals = []
         rows = ops.reshape(x, (steps * examples, self.input_size))
+        index = None if at is None else ops.asarray(at, device=rows.device)
+        rows = rows if index is None else ops.gather_rows(rows, index)
         for layer, cells in enumerate(self.cells):
             if layer:
                 rows = functional.dropout(rows, self.dropout, self.training)
             outputs = []
-            for cell, along in zip(cells, directions, strict=True):
-                # Inputs in the order of the levels: then a time-major batch without padding is read as it lies.
-                order = plan(along).order
-                at = _rows(row[order], rows)
-                run = unfold(
-                    cell, along, (order, rows if at is None else ops.gather_rows(rows, at)), initial=next(initial)
-                )
-                h = ops.concat([block.h for block in run.blocks] or [run.initial.h[:0]], axis=0)
-                outputs.append(h if at is None else ops.scatter_add_rows(h, at, steps * examples))
+            for cell, structure in zip(cells, (along, back), strict=False):
+                run = unfold(cell, structure, rows, initial=next(initial))
+                outputs.append(run.all().h)
                 finals.append(run.last())
             rows = ops.concat(outputs, axis=1) if len(outputs) > 1 else outputs[0]
+        rows = rows if index is None else ops.scatter_add_rows(rows, index, steps * examples)
         last = [ops.stack(fields, axis=0) for fields in zip(*finals, strict=True)]
         return ops.reshape(rows, (*x.shape[:2], rows.shape[1])), last[0] if len(last) == 1 else CellState(*last)
 
@@ -145,11 +138,30 @@ class Recurrent(Module):
         return ", ".join([str(self.input_size), str(self.hidden_size), *changed])
 
 
-def _rows(index: Ids, rows: Tensor) -> Tensor | None:
-    """Row numbers beside the rows, or None if they are all rows in their order."""
-    if len(index) == len(rows) and np.array_equal(index, np.arange(len(index))):
-        return None
-    return ops.asarray(index, device=rows.device)
+@lru_cache(maxsize=16)
+def _batch(lengths: bytes, steps: int, batch_first: bool) -> tuple[Structure, Structure, Ids | None]:
+    """A batch of sequences, its lengths as the bytes of int64 [B], in both directions; vertices as x has its rows.
+
+    Returns:
+        the structure forward and backward, and which rows of x are vertices (None: all). Kept, since how to run a
+        structure is found out once.
+    """
+    counts = np.frombuffer(lengths, np.int64)
+    example, step = np.divmod(np.arange(steps * len(counts)), steps) if steps else (np.zeros(0, np.int64),) * 2
+    if not batch_first:
+        order = np.lexsort((example, step))
+        example, step = example[order], step[order]
+    at = np.flatnonzero(step < counts[example])
+    example, step = example[at], step[at]
+    chained = chain(counts)
+    first = np.cumsum(counts) - counts
+    number = np.empty(len(at), np.int64)  # of each vertex of the chains, which is example by example, among the rows
+    number[first[example] + step] = np.arange(len(at))
+    forward = Structure(
+        len(at), number[chained.source], number[chained.target], chained.slot, example, None, len(counts),
+        None if chained.within is None else chained.within[np.argsort(number)], step,
+    )  # fmt: skip
+    return forward, forward.reversed(), None if len(at) == steps * len(counts) else at
 
 
 class RNN(Recurrent):

@@ -14,31 +14,37 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ..tensor import Tensor
 from .graph import Untraceable
 
 CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 CONTAINERS = (list, tuple, dict)
+LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, np.ufunc)  # compared by identity
 FOREIGN = ("tinygrad_rnn", "numpy", "builtins", "networkx")  # whose functions hold nothing of the user's
 DEEP, MANY = 8, 256  # containers within containers, and items of one, beyond which nothing is looked for
 
 
 class Reach:
-    """All that a cell reaches by name, as it is now.
+    """All that a cell reaches by name, as it is now; it does not keep the cell alive.
 
     `fingerprint` is equal for cells that compute the same function of their Tensors: the code, the constants, and how
-    the Tensors hang together. Cells made anew in every step of a training loop share their traces by it.
+    the Tensors hang together. Cells made anew in every step of a training loop share their traces by it; it is None
+    where the cell reaches things that nothing is known of but that they are themselves.
     """
 
     def __init__(self, cell: Any) -> None:
-        self.cell = cell
+        self.arity: int | None = cell.arity
         self.tensors: list[Tensor] = []  # each once
+        self.traces: dict[Any, Any] = {}  # of a cell without a fingerprint
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
         self._prints: list[Any] = []
-        self._held: list[Any] = []
+        self._contents: list[tuple[Any, Any]] = []  # lists and dicts, and what was in them
+        self._portable = True
         self._visit(cell, 0)
-        self.fingerprint = tuple(self._prints)
+        self.fingerprint = tuple(self._prints) if self._portable else None
 
     def valid(self) -> bool:
         """Whether the cell still reaches the same things."""
@@ -67,13 +73,17 @@ class Reach:
             return
         kind = _kind(thing)
         if kind is None or depth == DEEP:
-            named = isinstance(thing, type) and hasattr(thing, "_fields")  # a State, which function cells make anew
-            self._prints.append((thing.__name__, thing._fields) if named else id(thing))
-            self._held.append(thing)  # so that its id stays its own
+            if isinstance(thing, type) and hasattr(thing, "_fields"):  # a State, which function cells make anew
+                self._prints.append((thing.__name__, thing._fields))
+            elif isinstance(thing, LASTING):
+                self._prints.append(thing)
+            else:
+                self._portable = False
             return
         self._prints.append((kind, thing.__code__ if kind is types.FunctionType else type(thing)))
         if isinstance(thing, list | dict):
             self._checks.append((lambda c, _: len(c), thing, None, len(thing)))
+            self._contents.append((thing, copy.copy(thing)))
         elif kind is object:
             self._checks.append((lambda c, _: len(vars(c)), thing, None, len(vars(thing))))
         for fetch, container, key, part in _parts(thing, kind):
@@ -81,10 +91,97 @@ class Reach:
             self._checks.append((fetch, container, key, part))
             self._visit(part, depth + 1)
 
-    def twin(self, stand_in: Callable[[int], Tensor]) -> Any:
+    def twin(self, cell: Any, stand_in: Callable[[int], Tensor]) -> Twin:
         """The cell again, with `stand_in(i)` in place of each of its Tensors."""
-        made: dict[int, Any] = {id(t): stand_in(i) for i, t in enumerate(self.tensors)}
-        return _twin(self.cell, made, 0)
+        return Twin(cell, {id(t): stand_in(i) for i, t in enumerate(self.tensors)})
+
+    def restore(self) -> bool:
+        """Undo what a trace has written into lists and dicts; whether there was anything."""
+        changed = False
+        for thing, before in self._contents:
+            same = len(thing) == len(before) and all(
+                a is b for a, b in zip(*((c.values() if isinstance(c, dict) else c) for c in (thing, before)), strict=True)
+            )
+            if not same:
+                changed = True
+                thing.clear()
+                thing.update(before) if isinstance(thing, dict) else thing.extend(before)
+        return changed
+
+
+class Twin:
+    """A copy of a cell whose Tensors are replaced, and of all that leads to them.
+
+    Args:
+        cell: the cell.
+        made: by the id of what is replaced, what stands in for it.
+    """
+
+    def __init__(self, cell: Any, made: dict[int, Any]) -> None:
+        self._made = made
+        self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []  # attributes and globals, and as they were made
+        self._cells: list[tuple[types.CellType, Any]] = []
+        self.cell = self._of(cell, 0)
+
+    def written(self) -> bool:
+        """Whether an attribute, or a variable around a function, was written to since."""
+        return any(
+            space.keys() != before.keys() or any(space[k] is not before[k] for k in before)
+            for space, before in self._spaces
+        ) or any(_contents(cell, "") is not before for cell, before in self._cells)
+
+    def _of(self, thing: Any, depth: int) -> Any:
+        """A thing with its Tensors replaced; a container of none is itself."""
+        made = self._made
+        if id(thing) in made:
+            return made[id(thing)]
+        kind = None if isinstance(thing, CONSTANTS) else _kind(thing)
+        if kind is None or depth == DEEP:
+            return thing
+        if isinstance(thing, CONTAINERS):
+            items = dict(thing) if isinstance(thing, dict) else dict(enumerate(thing))
+            parts = {key: self._of(value, depth + 1) for key, value in items.items()}
+            if all(parts[key] is value for key, value in items.items()):
+                return thing
+            if isinstance(thing, dict):
+                twin: Any = copy.copy(thing)
+                twin.update(parts)
+            else:
+                twin = type(thing)(*parts.values()) if hasattr(thing, "_fields") else type(thing)(parts.values())
+            made[id(thing)] = twin
+            return twin
+        if kind is types.MethodType:
+            return types.MethodType(self._of(thing.__func__, depth + 1), self._of(thing.__self__, depth + 1))
+        if kind is functools.partial:
+            function, args, keywords = (self._of(getattr(thing, n), depth + 1) for n in ("func", "args", "keywords"))
+            return functools.partial(function, *args, **keywords)
+        return self._object(thing, depth) if kind is object else self._function(thing, depth)
+
+    def _object(self, thing: Any, depth: int) -> Any:
+        try:
+            twin = self._made[id(thing)] = copy.copy(thing)
+        except Exception as error:
+            raise Untraceable(f"a {type(thing).__name__} that it reaches can't be copied: {error}") from error
+        if twin is not thing:
+            vars(twin).update({name: self._of(value, depth + 1) for name, value in vars(thing).items()})
+            self._spaces.append((vars(twin), dict(vars(twin))))
+        return twin
+
+    def _function(self, function: types.FunctionType, depth: int) -> types.FunctionType:
+        around = tuple(types.CellType() for _ in function.__closure__ or ())
+        space = dict(function.__globals__)
+        twin = types.FunctionType(function.__code__, space, function.__name__, None, around)
+        self._made[id(function)] = twin
+        for cell, original in zip(around, function.__closure__ or (), strict=True):
+            cell.cell_contents = self._of(_contents(original, ""), depth + 1)
+            self._cells.append((cell, cell.cell_contents))
+        for name in _names(function.__code__):
+            if name in space:
+                space[name] = self._of(space[name], depth + 1)
+        self._spaces.append((space, dict(space)))
+        twin.__defaults__ = self._of(function.__defaults__, depth + 1)
+        twin.__kwdefaults__ = self._of(function.__kwdefaults__, depth + 1)
+        return twin
 
 
 def _kind(thing: Any) -> Any:
@@ -148,55 +245,3 @@ def _names(code: types.CodeType) -> list[str]:
         if isinstance(constant, types.CodeType):
             names.update(dict.fromkeys(_names(constant)))
     return list(names)
-
-
-def _twin(thing: Any, made: dict[int, Any], depth: int) -> Any:
-    """A thing with its Tensors replaced; a container of none is itself."""
-    if id(thing) in made:
-        return made[id(thing)]
-    kind = None if isinstance(thing, CONSTANTS) else _kind(thing)
-    if kind is None or depth == DEEP:
-        return thing
-    if isinstance(thing, CONTAINERS):
-        items = thing.items() if isinstance(thing, dict) else enumerate(thing)
-        parts = {key: _twin(value, made, depth + 1) for key, value in items}
-        if all(parts[key] is value for key, value in (thing.items() if isinstance(thing, dict) else enumerate(thing))):
-            return thing
-        if isinstance(thing, dict):
-            twin: Any = copy.copy(thing)
-            twin.update(parts)
-        else:
-            values = list(parts.values())
-            twin = type(thing)(*values) if hasattr(thing, "_fields") else type(thing)(values)
-        made[id(thing)] = twin
-        return twin
-    if kind is types.MethodType:
-        return types.MethodType(_twin(thing.__func__, made, depth + 1), _twin(thing.__self__, made, depth + 1))
-    if kind is functools.partial:
-        parts = {name: _twin(getattr(thing, name), made, depth + 1) for name in ("func", "args", "keywords")}
-        return functools.partial(parts["func"], *parts["args"], **parts["keywords"])
-    if kind is object:
-        try:
-            twin = made[id(thing)] = copy.copy(thing)
-        except Exception as error:
-            raise Untraceable(f"a {type(thing).__name__} that it reaches can't be copied: {error}") from error
-        if twin is not thing:
-            vars(twin).update({name: _twin(value, made, depth + 1) for name, value in vars(thing).items()})
-        return twin
-    return _twin_function(thing, made, depth)
-
-
-def _twin_function(function: types.FunctionType, made: dict[int, Any], depth: int) -> types.FunctionType:
-    around = [types.CellType() for _ in function.__closure__ or ()]
-    space = dict(function.__globals__)
-    twin = types.FunctionType(function.__code__, space, function.__name__, None, tuple(around))
-    made[id(function)] = twin
-    for cell, original in zip(around, function.__closure__ or (), strict=True):
-        with_contents = _contents(original, "")
-        cell.cell_contents = _twin(with_contents, made, depth + 1)
-    for name in _names(function.__code__):
-        if name in space:
-            space[name] = _twin(space[name], made, depth + 1)
-    twin.__defaults__ = _twin(function.__defaults__, made, depth + 1)
-    twin.__kwdefaults__ = _twin(function.__kwdefaults__, made, depth + 1)
-    return twin

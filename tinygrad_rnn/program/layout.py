@@ -16,6 +16,9 @@ from ..schedule import Schedule
 from ..structure import Ids, Structure
 
 
+FEW = 8  # of how many vertices one must have an empty slot for a variant of their own to pay
+
+
 class Call(NamedTuple):
     """One call of a variant: rows `start` to `stop` of the variant's vertices, and of its edges."""
 
@@ -39,6 +42,7 @@ class Reads:
     starts: list[int] = field(default_factory=list)
     distinct: list[bool] = field(default_factory=list)
     whole: int = -1  # as starts, over all calls
+    starts_array: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def prepare(self, bounds: list[tuple[int, int]]) -> None:
         """Look at the rows of each call."""
@@ -49,6 +53,7 @@ class Reads:
             self.distinct.append(together or len(np.unique(self.index[a:b])) == b - a)
         if len(self.index) and steps[-1] == 0:
             self.whole = int(self.index[0])
+        self.starts_array = np.asarray(self.starts, np.int64)
 
 
 @dataclass
@@ -63,6 +68,8 @@ class Variant:
     edges: int = 0
     calls: list[Call] = field(default_factory=list)
     slots: dict[int, Reads] = field(default_factory=dict)  # by slot; -1: the edges of a cell of multisets
+    starts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # the first row of each call, and how many
+    counts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
     segments: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # the vertex of each edge
 
 
@@ -72,15 +79,16 @@ class Layout:
     Args:
         structure, schedule: what is run, and its calls.
         arity: of the cell of each kind.
-        folded: whether empty slots read zeros that nobody differentiates: throughout a level they then cost nothing.
+        zero: whether empty slots read zeros that nobody differentiates. Where many vertices have them throughout a level,
+            as the leaves of trees have, these are *folded*: a variant of their own, without the products with zeros.
         initials: how many initial states there are, 1 or one for each example.
     """
 
     def __init__(
-        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], folded: bool, initials: int
+        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int
     ) -> None:
         calls = schedule.runs
-        self.initials, self.size = initials, structure.size
+        self.size = structure.size
         starts = np.asarray([c.start for c in calls], np.int64)
         counts = np.asarray([c.stop - c.start for c in calls], np.int64)
         call = np.repeat(np.arange(len(calls)), counts)  # of each row of the schedule
@@ -88,6 +96,11 @@ class Layout:
         into = call_of[structure.target]
         present = set(zip(into.tolist(), np.maximum(structure.slot, -1).tolist(), strict=True)) if len(into) else set()
         fed = {c for c, _ in present}
+        empty = sum(int(n) for i, (c, n) in enumerate(zip(calls, counts, strict=True))
+                    if any((i, k) not in present for k in range(arity[c.kind] or 0)))  # fmt: skip
+        folded = zero and empty * FEW > structure.size
+        # As many as examples, where they are read: then the rows before those of a batch of chains are their initial ones.
+        self.initials = 1 if folded else max(initials, structure.examples)
         self.variants: list[Variant] = []
         known: dict[tuple[int, bool, tuple[bool, ...]], int] = {}
         variant_of = np.zeros(len(calls), np.int64)
@@ -124,6 +137,13 @@ class Layout:
             variant.size = b
             self.calls.append(made)
         self._slots(structure, arity)
+        # (variant, first, last) of calls of one variant that follow each other.
+        self.stretches: list[tuple[int, int, int]] = []
+        for c in self.calls:
+            if self.stretches and self.stretches[-1][0] == c.variant:
+                self.stretches[-1] = (c.variant, self.stretches[-1][1], c.number + 1)
+            else:
+                self.stretches.append((c.variant, c.number, c.number + 1))
 
     def _multisets(self, s: Structure, arity: dict[int, int | None], variant_of: Ids, call_of: Ids) -> None:
         """The edges of variants of multisets, by vertex."""
@@ -152,3 +172,5 @@ class Layout:
             for k, reads in variant.slots.items():
                 edges_of = k < 0
                 reads.prepare([c[3:5] if edges_of else c[1:3] for c in variant.calls])
+            variant.starts = np.asarray([c.start for c in variant.calls], np.int64)
+            variant.counts = np.asarray([c.stop - c.start for c in variant.calls], np.int64)

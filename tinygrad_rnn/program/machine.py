@@ -1,7 +1,7 @@
-"""The machine: runs the sections of a plan, over all rows of a variant at once or call by call.
+"""The machine: a plan made ready for a target, and the frame in which it runs over the vertices of a variant.
 
-What a target brings is how elementwise steps are done; products are NumPy's in every target, and so is whatever no
-target looks into.
+What a target brings is how elementwise steps are done, and perhaps whole loops over thin levels; products are NumPy's
+otherwise, and so is whatever no target looks into.
 """
 
 from __future__ import annotations
@@ -16,56 +16,75 @@ from .layout import Call, Variant
 from .meaning import compute
 from .plan import LANES, PRODUCT, Plan, Section, Step
 
-Arrays = list[Any]  # the array of each Value by its number; at the end the table of their addresses
+Arrays = list[Any]  # the array of each Value by its number; at the end where the table of their addresses is
 Do = Callable[[Arrays, int, int], None]  # compute so many rows, from so many rows after the first of the variant's
+Homes = dict[Value, tuple[Value, int]]  # the concat that a Value is a piece of, and at which column
 
 
 class Part:
-    """A section made ready: what it reads from outside, what it needs room for, what it does."""
+    """A section made ready: what it reads from outside, what it needs room for, what it does.
 
-    def __init__(self, section: Section, plan: Plan, target: Any, homes: dict[Value, tuple[Value, int]]) -> None:
+    `touched` are the Values that some step wants as an array, `addressed` those that compiled steps want the address of.
+    """
+
+    def __init__(self, section: Section, plan: Plan, target: Any, homes: Homes) -> None:
         made = section.values
         inside = set(made)
         self.outside = [v for v in dict.fromkeys(a for v in made for a in v.values)
                         if v not in inside and v.domain != PARAMETER]  # fmt: skip
-        step_of = {v: i for i, step in enumerate(section.steps) for v in step.values}
-        crossing = {a for v in made for a in v.values if a in inside and step_of[a] != step_of[v]}
-        crossing |= {g for g in plan.trace.gradients.values() if g in inside}
-        crossing |= inside & plan.kept
+        self.reads = [v for v in self.outside if v.op in READS]
+        self.writes = [(k, g) for k, g in plan.trace.gradients.items() if k[0] in READS] if section is plan.back else []
+        self.given = [g for _, g in self.writes if g not in inside]  # computed before the loop
+        step_of = {v: step for step in section.steps for v in step.values}
+        crossing = {a for v in made for a in v.values if a in inside and step_of[a] is not step_of[v]}
+        crossing |= {g for g in plan.trace.gradients.values() if g in inside} | inside & plan.kept
         for v in reversed(made):
             if v in crossing and v.is_view:
                 crossing.update(a for a in v.values if a in inside)
         stored = [v for step in section.steps
                   for v in (target.stored(step, crossing) if step.kind == LANES else step.values)]  # fmt: skip
-        self.homes = _homes(stored, plan.kept, inside)
-        homes.update(self.homes)  # later parts read what is kept there
-        self.kept = [v for v in stored if v in plan.kept and v not in self.homes and not v.is_view
-                     and v.domain != PARAMETER]  # fmt: skip
-        self.room = [v for v in stored if v not in plan.kept and v not in self.homes and _writes(v, section.steps[step_of[v]], target)]
-        self.slices = [(v, *self.homes[v]) for v in reversed(stored) if v in self.homes]  # a whole before its pieces
+        own = _homes(stored, plan.kept, inside)
+        homes.update(own)  # later parts read what is kept there
+        rows = [v for v in stored if v.domain != PARAMETER and v not in own and not v.is_view]
+        self.kept = [v for v in rows if v in plan.kept]
+        self.room = [v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)]
+        self.slices = [(v, *own[v]) for v in reversed(stored) if v in own]  # a whole before its pieces
         self.views = [v for v in made if v.is_view and v in plan.kept]
-        scratch = {*self.room, *(v for v in self.outside if v.op in READS)}
-        done = [
-            target.lanes(step, homes, set(stored), scratch) if step.kind == LANES
-            else (_step(step, {*self.kept, *self.room, *self.homes}), set())
+        scratch = {*self.room, *self.reads}
+        ready = {*self.kept, *self.room, *own}
+        done: list[tuple[Do, set[Value]]] = [
+            target.lanes(step, homes, set(stored), scratch) if step.kind == LANES else (_step(step, ready), set())
             for step in section.steps
-        ]  # fmt: skip
+        ]
         self.addressed: set[Value] = set().union(*(addressed for _, addressed in done))
-        # What is wanted as an array, not only as an address.
-        self.touched = {g for key, g in plan.trace.gradients.items() if key[0] in READS}
+        self.touched = {g for _, g in self.writes}
         for step, (_, addressed) in zip(section.steps, done, strict=True):
             if not addressed:
                 self.touched.update(step.values, *(v.values for v in step.values))
         for v in reversed(made):
-            if v in self.touched and v in self.homes:
-                self.touched.add(self.homes[v][0])
-            if v in self.touched and v.is_view:
-                self.touched.update(v.values)
+            if v in self.touched:
+                self.touched.update(v.values if v.is_view else [own[v][0]] if v in own else [])
         self.do: list[tuple[Do, bool]] = []
         for step, (do, addressed) in zip(section.steps, done, strict=True):
             self.do.append((do, step.values[0].domain == EDGE))
             if addressed:
                 self.do += [(_look(v), v.domain == EDGE) for v in step.values if v.is_view and v in self.touched]
+        self.loop = target.loop(section, self, homes, scratch)
+
+
+def _homes(stored: list[Value], kept: set[Value], inside: set[Value]) -> Homes:
+    """Pieces of concats that are computed where they belong."""
+    homes: Homes = {}
+    able = {v for v in stored if not v.is_view and v in inside}
+    for v in stored:
+        if v.op != "concat" or v.ndim != 2 or v.options[0] != 1:
+            continue
+        at = 0
+        for piece in v.values:
+            if piece in able and piece not in homes and (v in kept or piece not in kept):
+                homes[piece] = v, at
+            at += piece.shape[1]
+    return homes
 
 
 def _look(v: Value) -> Do:
@@ -78,27 +97,8 @@ def _look(v: Value) -> Do:
     return look
 
 
-def _writes(v: Value, step: Step, target: Any) -> bool:
-    """Whether it is computed into an array made ready for it."""
-    return v.domain != PARAMETER and not v.is_view and (step.kind in (LANES, PRODUCT) or target.addresses)
-
-
-def _homes(stored: list[Value], kept: set[Value], inside: set[Value]) -> dict[Value, tuple[Value, int]]:
-    """Pieces of concats that are computed where they belong: (the concat, the column) of each."""
-    homes: dict[Value, tuple[Value, int]] = {}
-    able = {v for v in stored if not v.is_view}
-    for v in stored:
-        if v.op != "concat" or v.ndim != 2 or v.options[0] != 1:
-            continue
-        at = 0
-        for piece in v.values:
-            if piece in able and piece in inside and piece not in homes and (v in kept or piece not in kept):
-                homes[piece] = v, at
-            at += piece.shape[1]
-    return homes
-
-
 def _step(step: Step, ready: set[Value]) -> Do:
+    """A product, or an op of whole rows; into the array that is ready for it, if there is one."""
     (v,) = step.values
     o = v.number
     numbers = [(a.number, None) if isinstance(a, Value) else (-1, a) for a in v.args]
@@ -109,6 +109,7 @@ def _step(step: Step, ready: set[Value]) -> Do:
             np.matmul(arrays[a], arrays[b], out=arrays[o])
 
         return product
+
     def whole(arrays: Arrays, rows: int, start: int) -> None:
         result = compute(v, [c if n < 0 else arrays[n] for n, c in numbers], rows)
         if v in ready:
@@ -124,75 +125,109 @@ class Machine:
 
     def __init__(self, plan: Plan, target: Any) -> None:
         self.plan, self.target = plan, target
-        homes: dict[Value, tuple[Value, int]] = {}
+        homes: Homes = {}
         self.before, self.step, self.after, self.early, self.back, self.late = (
             Part(section, plan, target, homes) for section in plan.sections
         )
-        self.size = len(plan.trace.graph.values)
+        self.values = plan.trace.graph.values
+        self.size = len(self.values)
+        self.constants = [(v.number, np.full(v.shape, v.args[0], v.dtype)) for v in self.values if v.op == "full"]
+        self.leaves = {op: [v for v in self.values if v.op == op] for op in ("parameter", "input", "context", "random")}
+        self.segments = [v.number for v in self.values if v.op == "segments"]
+        held = set(plan.saved)
+        for v in reversed(self.values):
+            if v in held and v.is_view:
+                held.update(v.values)
+            if v in held and v in homes:
+                held.add(homes[v][0])
+        # What the derivative does not read: its arrays are let go of after the forward pass.
+        self.forgotten = [v.number for v in self.values if v.domain != PARAMETER and v not in held]
 
-    def once(self, values: Iterable[Value], arrays: Arrays) -> None:
+
+class Frame:
+    """The arrays of one run of a machine over the vertices of a variant."""
+
+    def __init__(self, machine: Machine, variant: Variant) -> None:
+        self.machine, self.variant = machine, variant
+        self.arrays: Arrays = [None] * (machine.size + 1)
+        for number, array in machine.constants:
+            self.arrays[number] = array
+        for number in machine.segments:
+            self.arrays[number] = variant.segments
+
+    def once(self, values: Iterable[Value]) -> None:
         """Compute what hangs on parameters alone."""
+        arrays = self.arrays
         for v in values:
             arrays[v.number] = compute(v, [arrays[a.number] if isinstance(a, Value) else a for a in v.args], 0)
 
-    def make(self, part: Part, arrays: Arrays, variant: Variant) -> None:
+    def rows(self, v: Value) -> int:
+        """How many rows a Value has."""
+        return self.variant.edges if v.domain == EDGE else self.variant.size
+
+    def make(self, part: Part) -> None:
         """Arrays of all rows for what the part computes and others read; those of the states are there already."""
+        arrays = self.arrays
         for v in part.kept:
             if arrays[v.number] is None:
-                arrays[v.number] = np.empty((_rows(v, variant), *v.shape[1:]), v.dtype)
+                arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
         for v, whole, at in part.slices:
-            if whole in self.plan.kept:
+            if whole in self.machine.plan.kept:
                 arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
         for v in part.views:
-            arrays[v.number] = compute(v, [arrays[v.args[0].number]], _rows(v, variant))
+            arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
 
-    def all(self, part: Part, arrays: Arrays, variant: Variant) -> None:
-        """Run a part over all rows of a variant."""
+    def all(self, part: Part, states: list[np.ndarray]) -> None:
+        """Run a part over all rows."""
+        if not part.do:
+            return
+        arrays = self.arrays
+        for v in part.reads:
+            if v in part.touched:
+                where, f = self.where(v)
+                w = where.whole
+                arrays[v.number] = states[f][w : w + len(where.index)] if w >= 0 else states[f][where.index]
         for v in part.room:
-            arrays[v.number] = np.empty((_rows(v, variant), *v.shape[1:]), v.dtype)
+            arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
         for v, whole, at in part.slices:
             arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
-        table = self.table(part, arrays, {})
-        arrays[-1] = table.ctypes.data if table is not None else 0
+        table = self.table(part, {})
+        if table is not None:
+            for v in part.reads:
+                if v in part.addressed:
+                    where, f = self.where(v)
+                    self.point(table, v, address(states[f]), where.whole, address(where.index))
+            arrays[-1] = table.ctypes.data
         for do, edges in part.do:
-            do(arrays, variant.edges if edges else variant.size, 0)
-        for v in part.room:
+            do(arrays, self.variant.edges if edges else self.variant.size, 0)
+        for v in (*part.room, *part.reads):
             arrays[v.number] = None
 
-    def table(self, part: Part, arrays: Arrays, room: dict[Value, np.ndarray]) -> np.ndarray | None:
+    def where(self, v: Value) -> tuple[Any, int]:
+        """(which rows, of which field of the state) a Value reads."""
+        return (
+            (self.variant.slots[v.options[0]], v.options[1]) if v.op == "kid" else (self.variant.slots[-1], v.options[0])
+        )
+
+    def point(self, table: np.ndarray, v: Value, states: int, start: int, index: int) -> None:
+        """Let compiled steps read states: rows from `start` on or, if that is -1, those that an index names."""
+        table[v.number] = states + (start * v.width * v.dtype.itemsize if start >= 0 else 0)
+        table[v.number + self.machine.size] = 0 if start >= 0 else index
+
+    def table(self, part: Part, room: dict[Value, np.ndarray], extra: int = 0) -> np.ndarray | None:
         """The addresses of what a part's compiled steps read and write."""
-        if not part.addressed:
+        if not part.addressed and not extra:
             return None
-        table = np.zeros(self.size, np.int64)
+        arrays = self.arrays
+        table = np.zeros(2 * self.machine.size + extra, np.int64)
         for v in part.addressed:
-            array = room.get(v)
-            if array is None:
-                array = arrays[v.number]
-            if array is None:
-                continue  # what predecessors are read: its address is set call by call
+            if v.op in READS:
+                continue
+            array = room[v] if v in room else arrays[v.number]
             if v.domain == PARAMETER and not array.flags.c_contiguous:
                 array = arrays[v.number] = np.ascontiguousarray(array)
             table[v.number] = address(array)
         return table
-
-    def loop(self, part: Part, arrays: Arrays, variant: Variant, now: Arrays, room: dict[Value, Any], call: Call) -> None:
-        """Run a part over the rows of one call; what it reads of predecessors is in `now` already."""
-        _, a, b, c, d, _ = call
-        touched = part.touched
-        for v in part.outside:
-            if v in touched and v.op not in ("kid", "each", "segments"):
-                now[v.number] = arrays[v.number][c:d] if v.domain == EDGE else arrays[v.number][a:b]
-        for v in part.kept:
-            if v in touched:
-                now[v.number] = arrays[v.number][c:d] if v.domain == EDGE else arrays[v.number][a:b]
-        for v in part.room:
-            if v in touched:
-                now[v.number] = room[v][: d - c if v.domain == EDGE else b - a]
-        for v, whole, at in part.slices:
-            if v in touched:
-                now[v.number] = now[whole.number][:, at : at + v.shape[1]]
-        for do, edges in part.do:
-            do(now, *((d - c, c) if edges else (b - a, a)))
 
 
 def address(array: np.ndarray) -> int:
@@ -200,5 +235,58 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
-def _rows(v: Value, variant: Variant) -> int:
-    return variant.edges if v.domain == EDGE else variant.size
+def stepper(
+    frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None
+) -> Callable[[int, int, int], None]:
+    """A function that runs a part over calls (first, last, by), with all that it needs made ready once."""
+    variant, arrays, machine = frame.variant, frame.arrays, frame.machine
+    most = max((c.stop - c.start for c in variant.calls), default=0)
+    edges = max((c.last_edge - c.first_edge for c in variant.calls), default=0)
+    room = {v: np.empty((edges if v.domain == EDGE else most, *v.shape[1:]), v.dtype) for v in part.room}
+    if part.loop is not None and most <= part.loop.most:
+        return part.loop.bind(frame, part, room, most, states, total)  # type: ignore[no-any-return]
+    now = [a if v.domain == PARAMETER else None for a, v in zip(arrays, machine.values, strict=False)]
+    table = frame.table(part, room)
+    now.append(0 if table is None else table.ctypes.data)
+    reads = [(v, *frame.where(v)) for v in part.reads]
+    lies = [(address(where.index), address(states[f])) for _, where, f in reads]
+    writes = [(g, variant.slots[key[1] if key[0] == "kid" else -1], key[-1]) for key, g in part.writes]
+    whole = [v for v in (*part.outside, *part.kept, *part.given)
+             if v in part.touched and v.op not in READS and v.op != "segments"]  # fmt: skip
+    inner = [v for v in part.room if v in part.touched]
+    pieces = [(v, w, at) for v, w, at in part.slices if v in part.touched]
+    segments = [v for v in part.outside if v.op == "segments"]
+
+    def run(first: int, last: int, by: int) -> None:
+        for number in range(first, last, by):
+            call: Call = variant.calls[number]
+            _, a, b, c, d, _ = call
+            for (v, where, f), (index, state) in zip(reads, lies, strict=True):
+                start, stop = (c, d) if v.domain == EDGE else (a, b)
+                at = where.starts[number]
+                if v in part.touched:
+                    now[v.number] = states[f][at : at + stop - start] if at >= 0 else states[f][where.index[start:stop]]
+                if table is not None and v in part.addressed:
+                    frame.point(table, v, state, at, index + start * where.index.itemsize)
+            for v in segments:
+                now[v.number] = variant.segments[c:d] - a
+            for v in whole:
+                now[v.number] = arrays[v.number][c:d] if v.domain == EDGE else arrays[v.number][a:b]
+            for v in inner:
+                now[v.number] = room[v][: d - c if v.domain == EDGE else b - a]
+            for v, w, at in pieces:
+                now[v.number] = now[w.number][:, at : at + v.shape[1]]
+            for do, of_edges in part.do:
+                do(now, *((d - c, c) if of_edges else (b - a, a)))
+            for g, where, f in writes:
+                assert total is not None
+                start, stop = (c, d) if g.domain == EDGE else (a, b)
+                at = where.starts[number]
+                if at >= 0:
+                    total[f][at : at + stop - start] += now[g.number]
+                elif where.distinct[number]:
+                    total[f][where.index[start:stop]] += now[g.number]
+                else:
+                    np.add.at(total[f], where.index[start:stop], now[g.number])
+
+    return run

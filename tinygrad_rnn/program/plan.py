@@ -142,6 +142,9 @@ def _keep(plan: Plan, order: list[Value]) -> None:
     for section in plan.sections:
         for v in section.values:
             home[v] = section
+    gradients = plan.trace.gradients.items()
+    outputs = [*plan.trace.states, *(g for key, g in gradients if key[0] not in READS or home.get(g) is not plan.back)]
+    plan.kept.update(v for v in outputs if v in home and v.domain != PARAMETER)
     behind = {v for section in plan.sections[3:] for v in section.values}
     for v in reversed(order):
         for a in v.values:
@@ -149,5 +152,3 @@ def _keep(plan: Plan, order: list[Value]) -> None:
                 plan.kept.add(a)
             if v in behind and a not in behind and a.domain != PARAMETER:
                 plan.saved.add(a)
-    outputs = [*plan.trace.states, *(g for key, g in plan.trace.gradients.items() if key[0] not in READS)]
-    plan.kept.update(v for v in outputs if v in home and v.domain != PARAMETER)

@@ -7,9 +7,11 @@ their number, and the graph may stand for it.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +21,11 @@ from ..cell import Cell, Kids, States
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Reach
-from .graph import LEAVES, PARAMETER, Graph, Untraceable, Value
+from .graph import LEAVES, PARAMETER, READS, Graph, Untraceable, Value
 from .tracer import Tracer
 
 PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
+PACKAGE = str(Path(__file__).parents[1])
 XP = Tracer()
 backend.stand_ins(Value, XP)
 
@@ -60,6 +63,12 @@ class Trace:
     states: list[Value] = field(default_factory=list)
     seeds: dict[int, Value] = field(default_factory=dict)  # the gradient of each field of the state
     gradients: dict[Any, Value] = field(default_factory=dict)  # by what was read, the key of its leaf Value
+    machines: dict[Any, Any] = field(default_factory=dict)  # made of it, by the fields of the state that are read
+
+    @property
+    def reads(self) -> list[Value]:
+        """The states of predecessors that are read."""
+        return [v for v in self.graph.values if v.op in READS]
 
     @property
     def outputs(self) -> list[Value]:
@@ -67,16 +76,31 @@ class Trace:
         return [*self.states, *self.gradients.values()]
 
 
-def trace(reach: Reach, signature: Signature, fields: tuple[str, ...]) -> Trace:
+def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...]) -> Trace:
     """The graph of a cell.
 
     Raises:
         Untraceable: it can't be traced; the message says why.
     """
-    first, second = (_trace(reach, signature, fields, *primes) for primes in PRIMES)
+    try:
+        first, second = (_trace(cell, reach, signature, fields, *primes) for primes in PRIMES)
+    except Untraceable as error:
+        raise Untraceable(f"{error}{_line(error)}") from None
+    except Exception as error:  # what is wrong with the cell it is told when it runs eagerly
+        raise Untraceable(f"{type(error).__name__}: {error}{_line(error)}") from None
+    finally:
+        written = reach.restore()
+    if written:
+        raise Untraceable("it changes a list or a dict that it reaches")
     if first.graph.canonical(first.outputs) != second.graph.canonical(second.outputs):
         raise Untraceable("two traces of it differ: it depends on the number of rows, or on something that changes")
     return first
+
+
+def _line(error: Exception) -> str:
+    """Where in the cell an error came from: its innermost line that is not this package's."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(PACKAGE)]
+    return f" ({frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 
 class _Draws:
@@ -110,7 +134,9 @@ class _Draws:
         return self._draw("integers", shape, np.int64, low, high)
 
 
-def _trace(reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int) -> Trace:
+def _trace(
+    cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int
+) -> Trace:
     graph = XP.graph = Graph(rows, edges, XP)
     found = Trace(graph, fields)
     leaves: dict[Any, Tensor] = {}
@@ -140,7 +166,7 @@ def _trace(reach: Reach, signature: Signature, fields: tuple[str, ...], rows: in
     x = Tensor(XP.zeros((rows, *signature.missing[0]), signature.missing[1]))
     if signature.x is not None:
         x = leaf(("input",), (rows,), signature.x)
-    multiset = reach.cell.arity is None
+    multiset = reach.arity is None
     each = segments = None
     if multiset:
         filled = bool(signature.slots[0])
@@ -149,11 +175,13 @@ def _trace(reach: Reach, signature: Signature, fields: tuple[str, ...], rows: in
         segments = graph.value("segments", (), (), (edges if filled else 0,), np.int64)
     kids = Kids(fields, [], each, segments, rows)
     kids._slots = [] if multiset else [slot(k, filled) for k, filled in enumerate(signature.slots)]
-    twin: Cell = reach.twin(lambda i: leaf(("parameter", i), (), signature.parameters[i]))
+    twin = reach.twin(cell, lambda i: leaf(("parameter", i), (), signature.parameters[i]))
     with _tracing(graph, signature.recorded):
         since = tape.next_serial()
         given = () if signature.context is None else (context(signature.context, ()),)
-        state = twin(x, kids, *given)
+        state = twin.cell(x, kids, *given)
+        if twin.written():
+            raise Untraceable("it writes to an attribute, or to a variable outside")
         found.states = _states(state, signature, fields, rows)
         nodes = [value.node for value in state]
         if any(n is not None for n in nodes):

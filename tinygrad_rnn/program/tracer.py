@@ -34,6 +34,8 @@ class Tracer(threading.local):
             return lambda *args: self._elementwise(name, args)
         if name in ROWWISE:
             return lambda x, *args, **options: self._rowwise(name, x, args, options)
+        if name.startswith("__") or name == "graph":
+            raise AttributeError(name)
         raise Untraceable(f"{name} is not traced")
 
     # Elementwise.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..graph import PARAMETER, Value
+from ..graph import PARAMETER, READS, Value
 from ..plan import Step
 
 TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
@@ -47,6 +47,13 @@ def _supported(v: Value, real: str) -> bool:
     )  # fmt: skip
 
 
+def pointer(v: Value, scratch: set[Value]) -> str:
+    """The declaration of where the rows of an array begin that are computed now."""
+    kind = TYPES[v.dtype.str[1:]]
+    all_rows = v not in scratch and v.domain != PARAMETER
+    return f"{kind} *const a{v.number} = ({kind} *)p[{v.number}]" + (f" + start * {v.width}" if all_rows else "")
+
+
 class Loop:
     """Statements for all columns of pieces of one length; of length 1: for the row."""
 
@@ -66,6 +73,9 @@ class Loop:
 class Kernel:
     """Prints a step as `static void NAME(char **p, long start, long n)`.
 
+    p[number] is the array of a Value. Of predecessors' states p[number] is where the rows lie and p[number + size] which
+    of them are read, or NULL if they follow each other.
+
     Args:
         step: what is computed.
         stored: the Values of the step that others read, which get an array each.
@@ -77,6 +87,7 @@ class Kernel:
         self, name: str, step: Step, stored: Iterable[Value], homes: dict[Value, tuple[Value, int]], scratch: set[Value]
     ) -> None:
         self.name, self.homes, self.scratch = name, homes, scratch
+        self.size = len(step.values[0].graph.values)
         self.values = step.values
         self.inside = set(step.values)
         self.stored = set(stored)
@@ -160,11 +171,12 @@ class Kernel:
                 body += [pragma, f"        for (long j = 0; j < {length}; j++) {{"]
                 body += [f"            {line}" for line in (*loop.lines, *loop.stores)]
                 body.append("        }")
-        declared = [
-            f"    {TYPES[v.dtype.str[1:]]} *const a{n} = ({TYPES[v.dtype.str[1:]]} *)p[{n}]"
-            + (";" if v in self.scratch or v.domain == PARAMETER else f" + start * {v.width};")
-            for n, v in sorted(self.used.items())
-        ]
+        declared = [f"    {pointer(v, self.scratch)};" for _, v in sorted(self.used.items())]
+        for v in self.used.values():
+            if v.op in READS:
+                n, kind = v.number, TYPES[v.dtype.str[1:]]
+                declared.append(f"    const long long *const i{n} = (long long *)p[{n + self.size}];")
+                body.insert(0, f"        const {kind} *const b{n} = a{n} + (i{n} ? i{n}[r] : r) * {v.width};")
         temporary = [f"        {TYPES[v.dtype.str[1:]]} t{v.number}[{v.width}];" for v in self.temporary]
         return "\n".join(
             [f"static void {self.name}(char **p, long start, long n) {{", *declared,
@@ -201,6 +213,8 @@ class Kernel:
                 (v,) = v.values
             column = "0" if v.width == 1 else f"{shift} + {column}" if shift else column
         self.used[v.number] = v
+        if v.op in READS:
+            return f"b{v.number}[{column}]"
         if v.domain == PARAMETER:
             return f"a{v.number}[{column if v.size > 1 else 0}]"
         return f"a{v.number}[r * {v.width} + {column}]"

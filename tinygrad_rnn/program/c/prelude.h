@@ -224,3 +224,8 @@ static inline void scatter_add_rows(long n, long width, const REAL* rows, long l
         for (long j = 0; j < width; j++) to[j] += from[j];
     }
 }
+
+static inline void add_rows(long n, long width, const REAL* rows, long ldr, REAL* out) {
+    for (long i = 0; i < n; i++)
+        for (long j = 0; j < width; j++) out[i * width + j] += rows[i * ldr + j];
+}

@@ -8,9 +8,11 @@ from typing import Any
 
 from .. import numpy_target
 from ..graph import Value
-from ..plan import Step
+from ..machine import Homes, Part
+from ..plan import Section, Step
 from . import toolchain
 from .kernel import Kernel, supported
+from .loop import Loop, possible
 from .prelude import prelude
 
 Arrays = list[Any]
@@ -27,6 +29,8 @@ class CTarget:
         self.real = real
         self.kernels: list[Kernel] = []
         self.functions: list[Any] = []
+        self.loops: list[Loop] = []
+        self.by_step: dict[int, str] = {}
 
     def stored(self, step: Step, crossing: set[Value]) -> list[Value]:
         """The Values of a step that need an array: what other steps read."""
@@ -43,6 +47,7 @@ class CTarget:
         number = len(self.kernels)
         kernel = Kernel(f"k{number}", step, [v for v in step.values if v in stored], homes, scratch)
         self.kernels.append(kernel)
+        self.by_step[id(step)] = kernel.name
         functions = self.functions
         kernel.text()
 
@@ -51,14 +56,25 @@ class CTarget:
 
         return do, set(kernel.used.values())
 
+    def loop(self, section: Section, part: Part, homes: Homes, scratch: set[Value]) -> Loop | None:
+        """The loop over thin levels, if every step of it can be done in C."""
+        kernels = {i: self.by_step[id(step)] for i, step in enumerate(section.steps) if id(step) in self.by_step}
+        quiet = {i for i, step in enumerate(section.steps) if all(v.is_view for v in step.values)}
+        if not possible(section, part, self.real, {*kernels, *quiet}):
+            return None
+        loop = Loop(f"loop{len(self.loops)}", section, part, homes, scratch, kernels)
+        self.loops.append(loop)
+        return loop
+
     def source(self) -> str:
         """The whole C source."""
         parts = [prelude({"f4": "float", "f8": "double"}[self.real])]
         for kernel in self.kernels:
             parts.append(kernel.text())
-            parts.append(
-                f"void {kernel.name}_(char **p, long start, long n) {{ {kernel.name}(p, start, n); }}"
-            )
+            parts.append(f"void {kernel.name}_(char **p, long start, long n) {{ {kernel.name}(p, start, n); }}")
+        parts += [loop.text for loop in self.loops]
+        if self.loops:
+            parts.append(_EXPORTS)
         return "\n\n".join(parts) + "\n"
 
     def load(self) -> bool:
@@ -73,5 +89,21 @@ class CTarget:
             function.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
             function.restype = None
             self.functions.append(function)
+        for loop in self.loops:
+            loop.function = _typed(getattr(library, loop.name), "plll")
+            loop.packed_size = _typed(library.packed_size_, "ll")
+            loop.packed_size.restype = ctypes.c_long
+            loop.pack = _typed(library.pack_, "pllllp")
         return True
+
+
+def _typed(function: Any, kinds: str) -> Any:
+    function.argtypes = [ctypes.c_void_p if kind == "p" else ctypes.c_long for kind in kinds]
+    function.restype = None
+    return function
+
+
+_EXPORTS = """long packed_size_(long k, long m) { return packed_size(k, m); }
+
+void pack_(const REAL *b, long rs, long cs, long k, long m, REAL *out) { pack(b, rs, cs, k, m, out); }"""
 

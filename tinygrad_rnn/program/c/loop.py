@@ -1,0 +1,183 @@
+"""The loop over thin levels, in C: for few rows, what Python costs a level is more than what is computed in it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..graph import EDGE, READS, Value
+from ..machine import Frame, Homes, Part, address
+from ..plan import LANES, PRODUCT, Section
+from .kernel import TYPES, pointer
+
+MOST = 48  # rows of a level up to which our products of packed matrices are faster than BLAS
+
+
+class Loop:
+    """Prints a part of a plan as `void NAME(char **p, long first, long last, long by)`, over calls first to last.
+
+    Behind the addresses of the Values (see `Kernel`) the table holds what the loop needs beside them.
+    """
+
+    most = MOST
+
+    def __init__(self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]) -> None:
+        self.name, self.section, self.part, self.homes, self.scratch = name, section, part, homes, scratch
+        self.kernels = kernels  # the function of each step of elementwise work
+        self.size = len(next(iter((*section.values, *(g for _, g in part.writes)))).graph.values)
+        self.extra: list[tuple[Any, ...]] = []
+        self.function: Any = None
+        self.roots: dict[int, Value] = {}  # the arrays that products and sums read and write
+        self.products = [step.values[0] for step in section.steps if step.kind == PRODUCT]
+        self.text = self._text()
+
+    def _slot(self, *key: Any) -> int:
+        """The place in the table of something."""
+        if key not in self.extra:
+            self.extra.append(key)
+        return 2 * self.size + self.extra.index(key)
+
+    def _place(self, v: Value) -> tuple[str, Value]:
+        """(a pointer to the first element of an operand, the array it lies in)."""
+        column = 0
+        while v in self.homes or v.is_view:
+            if v in self.homes:
+                v, shift = self.homes[v]
+            else:
+                shift = v.options[1] if v.op == "cut" else 0
+                (v,) = v.values
+            column += shift
+        return f"a{v.number} + {column}", v
+
+    def _text(self) -> str:
+        size, real = self.size, "REAL"
+        lines: list[str] = []
+        roots = self.roots = {}
+        reads = self.part.reads
+        for v in reads:
+            n = v.number
+            starts, index, state = (self._slot(what, n) for what in ("starts", "index", "state"))
+            lines += [
+                f"const int64_t s{n} = ((int64_t *)p[{starts}])[c];",
+                f"const long long *const i{n} = (long long *)p[{index}] + start;",
+                f"p[{n}] = s{n} >= 0 ? p[{state}] + s{n} * {v.width * v.dtype.itemsize} : p[{state}];",
+                f"p[{n + size}] = s{n} >= 0 ? NULL : (char *)i{n};",
+            ]
+        direct = {self._place(v.args[0])[1] for v in self.products}
+        for v in reads:
+            if v in direct:  # a product reads rows that follow each other
+                n = v.number
+                lines.append(f"const {real} *a{n} = ({real} *)p[{n}];")
+                room = f"({real} *)p[{self._slot('room', n)}]"
+                lines.append(f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}")
+        work = []
+        for i, step in enumerate(self.section.steps):
+            if step.kind == LANES:
+                if i in self.kernels:
+                    work.append(f"{self.kernels[i]}(p, start, n);")
+                continue
+            (v,) = step.values
+            left, base = self._place(v.args[0])
+            out, into = self._place(v)
+            for root in (base, into):
+                if root not in reads_set(reads):
+                    roots[root.number] = root
+            packed = f"({real} *)p[{self._slot('packed', v.number)}]"
+            k, m = v.args[1].shape
+            work.append(f"gemm(n, {k}, {m}, {left}, {base.width}, {packed}, {out}, {into.width});")
+        for number, (key, g) in enumerate(self.part.writes):
+            total, starts, index = (self._slot(what, number) for what in ("total", "to", "rows"))
+            source, base = self._place(g)
+            roots[base.number] = base
+            work += [
+                "{",
+                f"    {real} *const into = ({real} *)p[{total}];",
+                f"    const int64_t at = ((int64_t *)p[{starts}])[c];",
+                f"    if (at >= 0) add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
+                f"    else scatter_add_rows(n, {g.width}, {source}, {base.width}, (long long *)p[{index}] + start, into);",
+                "}",
+            ]
+        pointers = [pointer(v, self.scratch) + ";" for v in roots.values()]
+        body = "\n".join(f"        {line}" for line in (*lines, *pointers, *work))
+        at, count = self._slot("at"), self._slot("count")
+        return (
+            f"void {self.name}(char **p, long first, long last, long by) {{\n"
+            f"    for (long c = first; c != last; c += by) {{\n"
+            f"        const long start = ((int64_t *)p[{at}])[c], n = ((int64_t *)p[{count}])[c];\n{body}\n    }}\n}}"
+        )
+
+    def bind(
+        self, frame: Frame, part: Part, room: dict[Value, np.ndarray], most: int, states: list[np.ndarray],
+        total: list[np.ndarray] | None,
+    ) -> Callable[[int, int, int], None]:  # fmt: skip
+        """The loop over the arrays of a frame."""
+        table = frame.table(part, room, len(self.extra))
+        held: list[Any] = [table, room]
+        for v in self.roots.values():
+            table[v.number] = address(room[v] if v in room else frame.arrays[v.number])
+        at = 2 * self.size
+        by_number = {v.number: v for v in part.reads}
+        products = {v.number: v for v in self.products}
+        for i, (what, *key) in enumerate(self.extra):
+            if what in ("at", "count"):
+                array = frame.variant.starts if what == "at" else frame.variant.counts
+            elif what in ("starts", "index", "state"):
+                where, f = frame.where(by_number[key[0]])
+                array = {"starts": where.starts_array, "index": where.index, "state": states[f]}[what]
+            elif what in ("total", "to", "rows"):
+                name, _ = part.writes[key[0]]
+                where = frame.variant.slots[name[1]]
+                assert total is not None
+                array = {"total": total[name[-1]], "to": where.starts_array, "rows": where.index}[what]
+            elif what == "room":
+                v = by_number[key[0]]
+                array = np.empty((most, *v.shape[1:]), v.dtype)
+            else:
+                array = self._packed(frame.arrays[products[key[0]].args[1].number])
+            held.append(array)
+            table[at + i] = address(array)
+        pointer = table.ctypes.data
+        function = self.function
+
+        def run(first: int, last: int, by: int, held: Any = held) -> None:
+            function(pointer, first, last, by)
+
+        return run
+
+    def _packed(self, b: np.ndarray) -> np.ndarray:
+        k, m = b.shape
+        out = np.empty(self.packed_size(k, m) + 16, b.dtype)
+        offset = -address(out) % 64 // b.itemsize
+        out = out[offset:]
+        item = b.itemsize
+        self.pack(address(b), b.strides[0] // item, b.strides[1] // item, k, m, address(out))
+        return out
+
+    packed_size: Any
+    pack: Any
+
+
+def reads_set(reads: list[Value]) -> set[Value]:
+    return set(reads)
+
+
+def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
+    """Whether every step of a part can be done in C."""
+    if not section.steps or any(v.domain == EDGE or v.op not in READS and False for v in section.values):
+        return False
+    if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
+        return False
+    for i, step in enumerate(section.steps):
+        if step.kind == LANES and i not in done:
+            return False
+        if step.kind not in (LANES, PRODUCT):
+            return False
+        if step.kind == PRODUCT and step.values[0].dtype.str[1:] != real:
+            return False
+    return True
+
+
+_ = ctypes, TYPES

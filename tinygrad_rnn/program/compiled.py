@@ -1,0 +1,380 @@
+"""An unfolding run as a program: the cells' traces found or made, run, and put on the tape as one node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from .. import ops, tape
+from ..cell import State, name_of
+from ..context import of_vertices
+from ..now import Scope, mode, within
+from ..ops import random
+from ..schedule import Schedule
+from ..structure import Ids, Structure
+from ..tape import Node, Row
+from ..tensor import Tensor
+from ..unfold import Unfolding, unfold
+from . import numpy_target, plan
+from .c.target import CTarget
+from .capture import Reach
+from .graph import READS, Untraceable
+from .layout import Layout
+from .machine import Machine
+from .run import Run
+from .trace import Signature, Spec, Trace, trace
+
+KEPT = 256  # traces that are remembered
+_reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
+_traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
+
+
+def run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> bool:
+    """Compute an unfolding by programs; False, and nothing done, if it must run eagerly."""
+    try:
+        _run(unfolding, structure, schedule, ids, rows)
+    except Untraceable:
+        return False
+    return True
+
+
+def _run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> None:
+    prepared = Prepared(unfolding, structure, schedule, ids, rows)
+    prepared.run(unfolding)
+
+
+class Prepared:
+    """What a run of an unfolding needs: its layout, machines and arrays.
+
+    Raises:
+        Untraceable: it must run eagerly; the message says why.
+    """
+
+    def __init__(
+        self, unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None
+    ) -> None:
+        now = tape.thread.now
+        _refuse(unfolding, structure, rows)
+        self.structure, self.schedule, self.ids, self.inputs = structure, schedule, ids, rows
+        self.initial = _initial(unfolding, structure)
+        kinds = sorted({c.kind for c in schedule.runs})
+        self.cells = {kind: unfolding._cells.of(kind)[0] for kind in kinds}
+        self.reaches = {kind: reach_of(cell) for kind, cell in self.cells.items()}
+        zero = all(v.node is None and len(v.data) == 1 and not v.data.any() for v in self.initial)
+        arity = {kind: cell.arity for kind, cell in self.cells.items()}
+        self.layout = _layout(structure, schedule, arity, zero, len(self.initial[0].data))
+        context = {} if unfolding.context is None else _flat(unfolding.context)
+        self.context: dict[tuple[Any, ...], Tensor] = context
+        tensors = [t for reach in self.reaches.values() for t in reach.tensors]
+        given = [*tensors, *self.initial, *context.values(), *(() if rows is None else (rows,))]
+        for t in given:
+            if type(t.data) is not np.ndarray:
+                raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
+        self.recorded = now.recording and any(t.node is not None for t in given)
+        states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, self.recorded) for v in self.initial)
+        missing = unfolding._no_input.data
+        x = None if rows is None else self._spec(rows, rows.data.shape[1:])
+        tree = None if unfolding.context is None else _specs(unfolding.context, self._spec)
+        self.machines: list[Machine] = []
+        traces: list[Trace] = []
+        for variant in self.layout.variants:
+            reach = self.reaches[variant.kind]
+            parameters = tuple([self._spec(t, t.data.shape) for t in reach.tensors])
+            signature = Signature(
+                x if variant.has_input else None, (missing.shape[1:], missing.dtype.str), variant.filled, states,
+                parameters, tree, self.recorded,
+            )  # fmt: skip
+            traces.append(_trace(self.cells[variant.kind], reach, signature, _frozen(tree), unfolding.fields))
+        recurrent = frozenset(v.options[-1] for t in traces for v in t.reads)
+        self.machines = [_machine(found, recurrent) for found in traces]
+
+    def _spec(self, t: Tensor, shape: tuple[int, ...]) -> Spec:
+        return Spec(shape, t.data.dtype.str, self.recorded and t.node is not None)
+
+    def run(self, unfolding: Unfolding) -> None:
+        """Compute the states, and leave them in the unfolding as one block."""
+        layout = self.layout
+        self.order = None  # of the input rows, in the order of the layout; None: as they are
+        inputs: list[np.ndarray | None] = [None] * len(layout.variants)
+        if self.inputs is not None:
+            row_of = np.full(layout.size, -1)
+            row_of[self.ids] = np.arange(len(self.ids))
+            order = np.concatenate(
+                [row_of[layout.order[v.start : v.start + v.size]] for v in layout.variants if v.has_input] or [self.ids]
+            )
+            data = self.inputs.data
+            if len(order) and not (np.diff(order) == 1).all():
+                self.order, data = order, data[order]
+            at = 0
+            for i, v in enumerate(layout.variants):
+                if v.has_input:
+                    inputs[i] = data[at : at + v.size]
+                    at += v.size
+        contexts: list[dict[tuple[Any, ...], np.ndarray]] = []
+        for v in layout.variants:
+            examples = self.structure.example[layout.order[v.start : v.start + v.size]] if self.context else None
+            contexts.append({path: t.data[examples] for path, t in self.context.items()})
+        seed = unfolding._streams.seed
+        running = Run(
+            layout, self.machines, [[t.data for t in self.reaches[v.kind].tensors] for v in layout.variants],
+            [v.data for v in self.initial], inputs, contexts, unfolding._streams,
+        )  # fmt: skip
+        running.forward()
+        states = [state[layout.initials :] for state in running.states]
+        node = None
+        if self.recorded:
+            replay = _replay(unfolding, self.structure, self.ids, self.inputs, seed)
+            sources = [*([] if self.inputs is None else [self.inputs]), *self.initial, *self._differentiated()]
+            parents = list(dict.fromkeys(t.node for t in sources if t.node is not None))
+            if parents:
+                work = Backward(self, running, parents, replay)
+                kept = [t.data for t in sources]
+                names = " and ".join(dict.fromkeys(name_of(cell) for cell in self.cells.values()))
+                scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
+                node = Node(PROGRAM, tuple(parents), (work, kept), None, scope)
+        seeds = {f for m in self.machines for f in m.plan.trace.seeds}
+        whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
+        unfolding._compiled(layout.row, _calls(layout, self.schedule), type(self.initial)(*whole))
+
+
+    def _differentiated(self) -> list[Tensor]:
+        """The parameters and contexts that the cells' derivatives reach."""
+        found = []
+        for variant, machine in zip(self.layout.variants, self.machines, strict=True):
+            for key in machine.plan.trace.gradients:
+                if key[0] == "parameter":
+                    found.append(self.reaches[variant.kind].tensors[key[1]])
+                elif key[0] == "context":
+                    found.append(self.context[key[1:]])
+        return found
+
+
+def _backward(xp: Any, g: dict[int, Any], needed: list[bool], work: Any, kept: Any) -> list[Any]:
+    return work(xp, g, needed)  # type: ignore[no-any-return]
+
+
+PROGRAM = Row("program", (), joint=_backward)
+
+
+class Backward:
+    """The derivative of a run."""
+
+    def __init__(self, prepared: Prepared, running: Run, parents: list[Node], replay: Any) -> None:
+        self.prepared, self.running, self.parents, self.replay = prepared, running, parents, replay
+        self.done = False
+
+    def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
+        if xp is tape.tensors:
+            return self._eagerly(g, needed)
+        p, layout = self.prepared, self.prepared.layout
+        found, initial = self.running.backward(g)
+        total: dict[Node, Any] = {}
+
+        def add(t: Tensor | None, gradient: Any) -> None:
+            if t is not None and t.node is not None and gradient is not None:
+                before = total.get(t.node)
+                total[t.node] = gradient if before is None else before + gradient
+
+        for f, value in enumerate(p.initial):
+            if value.node is not None:
+                own = initial[f]
+                add(value, own if len(own) == len(value.data) else own.sum(axis=0, keepdims=True))
+        add(p.inputs, self._inputs(found))
+        for v, gradients in zip(layout.variants, found, strict=True):
+            tensors = p.reaches[v.kind].tensors
+            examples = p.structure.example[layout.order[v.start : v.start + v.size]] if p.context else None
+            for key, gradient in gradients.items():
+                if key[0] == "parameter":
+                    add(tensors[key[1]], gradient)
+                elif key[0] == "context":
+                    t = p.context[key[1:]]
+                    rows = np.zeros(t.data.shape, t.data.dtype)
+                    np.add.at(rows, examples, gradient)
+                    add(t, rows)
+        return [total.get(node) if need else None for node, need in zip(self.parents, needed, strict=True)]
+
+    def _inputs(self, found: Sequence[dict[Any, Any]]) -> Any:
+        """The gradient of the input rows, as they were given."""
+        p = self.prepared
+        if p.inputs is None or p.inputs.node is None:
+            return None
+        pieces = [
+            gradients.get(("input",), np.zeros((v.size, *p.inputs.data.shape[1:]), p.inputs.data.dtype))
+            for v, gradients in zip(p.layout.variants, found, strict=True)
+            if v.has_input
+        ]
+        if not pieces:
+            return None
+        rows = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if p.order is not None:
+            back = np.empty_like(rows)
+            back[p.order] = rows
+            rows = back
+        return rows
+
+    def eager(self) -> list[Tensor]:
+        """The states as the eager unfolding of the same inputs records them, by field, in the order of the layout."""
+        order = self.prepared.layout.order
+        states = self.replay().all()
+        return [value if (np.diff(order) == 1).all() else ops.gather_rows(value, order) for value in states]
+
+    def _eagerly(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
+        """The derivative recorded: of the eager unfolding of the same inputs."""
+        since = tape.next_serial()
+        states = self.eager()
+        starts = [(states[f].node, value) for f, value in g.items() if states[f].node is not None]
+        wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
+        found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)
+        return [found.get(node) for node in self.parents]
+
+
+def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor | None, seed: int) -> Any:
+    cell = unfolding.cells or unfolding._cells.of(0)[0]
+    context, initial = unfolding.context, unfolding._cells.initial if unfolding._cells._given else None
+    outer = tape.thread.now.scope
+
+    def again() -> Unfolding:
+        with within(outer), mode(recording=True), switched_off(), random.replay(random.snapshot()):
+            return unfold(cell, structure, None if rows is None else (ids, rows), context, initial, seed=seed)
+
+    return again
+
+
+def _calls(layout: Layout, schedule: Schedule) -> list[Any]:
+    """The schedule's calls in the order of the layout's rows."""
+    moved = []
+    for c, placed in zip(schedule.runs, layout.calls, strict=True):
+        first = layout.variants[placed.variant].start
+        moved.append(c._replace(start=first + placed.start, stop=first + placed.stop))
+    return sorted(moved, key=lambda c: (c.start, c.stop))
+
+
+# What may not be compiled.
+_off = False
+
+
+class switched_off:
+    """Inside, everything unfolds eagerly."""
+
+    def __enter__(self) -> None:
+        global _off
+        self.before, _off = _off, True
+
+    def __exit__(self, *_: object) -> None:
+        global _off
+        _off = self.before
+
+
+def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> None:
+    if _off or os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
+        raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
+    if tape.thread.now.anomaly:
+        raise Untraceable("anomalies are looked for op by op")
+    if unfolding._kept.states is not None or unfolding._kept.parameters is not None:
+        raise Untraceable("gradients of single states or levels are kept")
+    if not structure.size:
+        raise Untraceable("there is nothing to compute")
+    if rows is not None and rows.data.dtype.kind != "f":
+        raise Untraceable("its inputs are no floating numbers")
+
+
+def _initial(unfolding: Unfolding, structure: Structure) -> State:
+    """The state that empty slots read, of all kinds."""
+    states = [unfolding._cells.of(kind)[1] for kind in np.unique(structure.kinds).tolist()]
+    first = states[0]
+    for other in states[1:]:
+        for a, b in zip(first, other, strict=True):
+            if a is not b and (a.node is not None or b.node is not None or a.dtype != b.dtype
+                               or not np.array_equal(a.data, b.data)):  # fmt: skip
+                raise Untraceable("its kinds of cells start from different states")
+    if any(v.dtype.kind != "f" for v in first):
+        raise Untraceable("its state is no floating number")
+    if len({len(v.data) for v in first}) > 1:
+        raise Untraceable("some of its initial states are one for all, and some one for each example")
+    return first
+
+
+def _layout(structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int) -> Layout:
+    key = (tuple(sorted(arity.items())), zero, initials)
+    found = schedule.layouts.get(key)
+    if found is None:
+        found = schedule.layouts[key] = Layout(structure, schedule, arity, zero, initials)
+    return found
+
+
+def reach_of(cell: Any) -> Reach:
+    """What a cell reaches, looked up anew if anything has changed.
+
+    Raises:
+        Untraceable: the cell can't be remembered.
+    """
+    try:
+        found = _reaches.get(cell)
+        if found is None or not found.valid():
+            found = _reaches[cell] = Reach(cell)
+    except TypeError as error:
+        raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
+    return found
+
+
+def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tuple[str, ...]) -> Trace:
+    """The trace of a cell."""
+    key = reach.fingerprint, signature, tree
+    known: Any = reach.traces if reach.fingerprint is None else _traces
+    found = known.get(key)
+    if found is None:
+        try:
+            found = trace(cell, reach, signature, fields)
+        except Untraceable as error:
+            found = str(error)  # the error itself would hold the frames it came through
+        known[key] = found
+        if len(known) > KEPT:
+            known.pop(next(iter(known)))
+    if isinstance(found, str):
+        raise Untraceable(found)
+    return found  # type: ignore[no-any-return]
+
+
+def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
+    """The machine of a trace, of whose state the fields `recurrent` are read."""
+    key = recurrent, os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
+    machine: Machine | None = found.machines.get(key)
+    if machine is None:
+        made = plan.make(found, recurrent)
+        real = {v.dtype.str[1:] for v in found.states}
+        target: Any = numpy_target if key[1] or len(real) > 1 else CTarget(real.pop())
+        machine = Machine(made, target)
+        if not target.load():
+            machine = Machine(made, numpy_target)
+        found.machines[key] = machine
+    return machine
+
+
+def _flat(context: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Tensor]:
+    """The Tensors of a context by their path."""
+    if isinstance(context, Tensor):
+        return {path: context}
+    if not isinstance(context, dict | tuple) or hasattr(context, "lengths"):
+        raise Untraceable("its context is ragged")
+    items = context.items() if isinstance(context, dict) else enumerate(context)
+    return {p: t for name, part in items for p, t in _flat(part, (*path, name)).items()}
+
+
+def _specs(context: Any, spec: Any) -> Any:
+    if isinstance(context, Tensor):
+        return spec(context, context.data.shape[1:])
+    if isinstance(context, dict):
+        return {name: _specs(part, spec) for name, part in context.items()}
+    parts = [_specs(part, spec) for part in context]
+    return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
+
+
+def _frozen(tree: Any) -> Any:
+    return tuple((k, _frozen(v)) for k, v in tree.items()) if isinstance(tree, dict) else tree
+
+
+_ = of_vertices, READS
