@@ -1,12 +1,13 @@
 """Optimisers, gradient clipping and learning-rate schedules, with PyTorch's names, defaults and update rules.
 
-The gradient of a table of which only some rows were read stays rows (`gradient.Rows`) for plain SGD and Adagrad,
-which touch these rows alone; where an average decays, all of it does. The result is that of the dense gradient.
-The rules are `rule`'s: NumPy and CuPy run them, and C where there is a compiler and a parameter is large enough.
+The gradient of a table of which only some rows were read stays rows (`gradient.Rows`): plain SGD and Adagrad
+touch these rows alone; where an average decays, all of it decays but only rows are added. The result is that of the
+dense gradient. What a step does is a function beside its optimiser; `rule` runs it, in NumPy, CuPy or C.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,14 +16,19 @@ from .. import backend, ops, tape
 from ..backend import Array
 from ..gradient import Rows
 from ..tensor import Tensor
-from . import rule as rules
-from .rule import Rule
+from .rule import NOTHING, Rule, add, move
 
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Group = dict[str, Any]
 State = dict[str, Any]
 # What an option may be: not negative, or at least 0 and below 1 where it weighs an average.
 _AVERAGES = ("alpha", "betas")
+
+
+@functools.cache
+def _penalised(rule: Rule) -> Rule:
+    """The rule with weight decay as the derivative of an L2 penalty."""
+    return lambda xp, n, g, p, **states: rule(xp, n, g + n.decay * p, p, **states)
 
 
 class Optimizer:
@@ -82,46 +88,29 @@ class Optimizer:
                 if p.node is not None:
                     p.node.grad = None
 
-    # What an optimiser is made of.
-    _decay = "g = g + decay * p;"  # weight decay, as the derivative of an L2 penalty
+    _decayed: Callable[[Rule], Rule] = staticmethod(_penalised)
 
-    def _rule(self, group: Group) -> Rule:
-        """What a step does, without weight decay."""
-        raise NotImplementedError
-
-    def _numbers(self, state: State, group: Group) -> dict[str, float]:
-        """The numbers that the rule names, at the next step of one parameter."""
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        """What the next step does, the names of the arrays it remembers, and its numbers."""
         raise NotImplementedError
 
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
-        compiled = rules.compiling()
         for group in self.param_groups:
-            rule = self._rule(group)
-            if group["weight_decay"]:
-                rule = rule._replace(text=self._decay + rule.text, rows=False)
             for p in group["params"]:
                 g = None if p.node is None else p.node.grad
-                if g is not None:
-                    self._step(p, g.data if isinstance(g, Tensor) else g, rule, group, compiled)
-                    tape.wrote(p.data)
-
-    def _step(self, p: Tensor, g: Array | Rows, rule: Rule, group: Group, compiled: bool) -> None:
-        state = self.state.setdefault(p, {})
-        decay = group["weight_decay"]
-        numbers = {"decay": decay, "keep": 1 - group["lr"] * decay, **self._numbers(state, group)}
-        for name in rule.states:
-            if name not in state:
-                state[name] = backend.of(p.data).full(p.shape, rule.first, dtype=p.dtype)
-        rows = None
-        if type(g) is Rows:
-            if rule.rows:
-                rows, g, _ = g.coalesced()
-            else:
-                g = g.dense()
-        arrays = [p.data, *(state[name] for name in rule.states)]
-        if not (compiled and rules.run_in_c(rule, numbers, rows, g, arrays)):
-            rules.run(rule, numbers, rows, g, arrays)
+                if g is None:
+                    continue
+                state = self.state.setdefault(p, {})
+                rule, names, numbers = self._rule(state, group)
+                if decay := group["weight_decay"]:
+                    rule, numbers = self._decayed(rule), numbers | {"decay": decay, "keep": 1 - group["lr"] * decay}
+                for name in [name for name in names if name not in state]:
+                    first = group.get("initial_accumulator_value", 0.0)
+                    state[name] = backend.of(p.data).full(p.shape, first, dtype=p.dtype)
+                arrays = {"p": p.data, **{name: state[name] for name in names}}
+                move(rule, numbers, g.data if isinstance(g, Tensor) else g, arrays)
+                tape.wrote(p.data)
 
     def state_dict(self) -> dict[str, Any]:
         """What a later `load_state_dict` needs, in PyTorch's layout: NumPy arrays and what JSON can hold."""
@@ -159,6 +148,31 @@ class Optimizer:
         self.state = states
 
 
+def _scaled(xp: Any, g: Array, square: Array, eps: float, mean: Array = None) -> Array:
+    """g over the root of a sum or mean of squares, which may be taken about their mean."""
+    if g is NOTHING:
+        return g
+    root = xp.sqrt(square if mean is None else square - mean * mean)
+    root += eps
+    return g / root
+
+
+def _sgd(xp: Any, n: Any, g: Array, p: Array) -> None:
+    add(p, n.rate * g)
+
+
+def _momentum(xp: Any, n: Any, g: Array, p: Array, momentum_buffer: Array) -> None:
+    momentum_buffer *= n.momentum
+    add(momentum_buffer, n.gain * g)
+    p += n.rate * momentum_buffer
+
+
+def _nesterov(xp: Any, n: Any, g: Array, p: Array, momentum_buffer: Array) -> None:
+    momentum_buffer *= n.momentum
+    add(momentum_buffer, n.gain * g)
+    p += n.rate * (g + n.momentum * momentum_buffer)
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent: p -= lr * g, or along a velocity v = momentum * v + (1 - dampening) * g.
 
@@ -192,17 +206,18 @@ class SGD(Optimizer):
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("SGD: nesterov needs a momentum and no dampening")
 
-    def _rule(self, group: Group) -> Rule:
-        if not group["momentum"]:
-            return Rule("p += rate * g;", rows=True)
-        step = "(g + momentum * momentum_buffer)" if group["nesterov"] else "momentum_buffer"
-        return Rule(
-            f"momentum_buffer *= momentum; momentum_buffer += gain * g; p += rate * {step};", ("momentum_buffer",)
-        )
-
-    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        rate, momentum = -group["lr"], group["momentum"]
+        if not momentum:
+            return _sgd, (), {"rate": rate}
         gain = 1 - group["dampening"] if "momentum_buffer" in state else 1.0  # the first velocity is the gradient
-        return {"rate": -group["lr"], "momentum": group["momentum"], "gain": gain}
+        rule = _nesterov if group["nesterov"] else _momentum
+        return rule, ("momentum_buffer",), {"rate": rate, "momentum": momentum, "gain": gain}
+
+
+def _adagrad(xp: Any, n: Any, g: Array, p: Array, sum: Array) -> None:
+    add(sum, g * g)
+    add(p, n.rate * _scaled(xp, g, sum, n.eps))
 
 
 class Adagrad(Optimizer):
@@ -232,13 +247,25 @@ class Adagrad(Optimizer):
              "initial_accumulator_value": initial_accumulator_value, "eps": eps},
         )  # fmt: skip
 
-    def _rule(self, group: Group) -> Rule:
-        text = "sum += g * g; p += rate * (g / (sqrt(sum) + eps));"
-        return Rule(text, ("sum",), group["initial_accumulator_value"], rows=True)
-
-    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
         state["step"] = t = state.get("step", 0) + 1
-        return {"eps": group["eps"], "rate": -group["lr"] / (1 + (t - 1) * group["lr_decay"])}
+        return _adagrad, ("sum",), {"eps": group["eps"], "rate": -group["lr"] / (1 + (t - 1) * group["lr_decay"])}
+
+
+def _rmsprop(
+    xp: Any, n: Any, g: Array, p: Array, square_avg: Array, grad_avg: Array = None, momentum_buffer: Array = None
+) -> None:
+    square_avg *= n.alpha
+    add(square_avg, n.gain * (g * g))
+    if grad_avg is not None:
+        grad_avg *= n.alpha
+        add(grad_avg, n.gain * g)
+    step = _scaled(xp, g, square_avg, n.eps, grad_avg)
+    if momentum_buffer is not None:
+        momentum_buffer *= n.momentum
+        add(momentum_buffer, step)
+        step = momentum_buffer
+    add(p, n.rate * step)
 
 
 class RMSprop(Optimizer):
@@ -263,24 +290,23 @@ class RMSprop(Optimizer):
              "centered": centered},
         )  # fmt: skip
 
-    def _rule(self, group: Group) -> Rule:
-        text, states = "square_avg *= alpha; square_avg += gain * (g * g);", ["square_avg"]
-        square, step = "square_avg", "g / (sqrt({}) + eps)"
-        if group["centered"]:
-            text, states = text + "grad_avg *= alpha; grad_avg += gain * g;", [*states, "grad_avg"]
-            square = "square_avg - grad_avg * grad_avg"
-        step = step.format(square)
-        if group["momentum"]:
-            text, states = (
-                text + f"momentum_buffer *= momentum; momentum_buffer += {step};",
-                [*states, "momentum_buffer"],
-            )
-            step = "momentum_buffer"
-        return Rule(f"{text} p += rate * ({step});", tuple(states))
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        names = ["square_avg", *["grad_avg"] * group["centered"], *["momentum_buffer"] * bool(group["momentum"])]
+        numbers = {name: group[name] for name in ("alpha", "eps", "momentum")}
+        return _rmsprop, tuple(names), {**numbers, "gain": 1 - group["alpha"], "rate": -group["lr"]}
 
-    def _numbers(self, state: State, group: Group) -> dict[str, float]:
-        alpha, rate = group["alpha"], -group["lr"]
-        return {"alpha": alpha, "gain": 1 - alpha, "eps": group["eps"], "momentum": group["momentum"], "rate": rate}
+
+def _adam(xp: Any, n: Any, g: Array, p: Array, exp_avg: Array, exp_avg_sq: Array) -> None:
+    exp_avg *= n.beta1
+    add(exp_avg, n.gain1 * g)
+    exp_avg_sq *= n.beta2
+    add(exp_avg_sq, n.gain2 * (g * g))
+    p += n.rate * _scaled(xp, exp_avg, exp_avg_sq, n.eps)
+
+
+def _adamw(xp: Any, n: Any, g: Array, p: Array, **states: Array) -> None:
+    p *= n.keep
+    _adam(xp, n, g, p, **states)
 
 
 class Adam(Optimizer):
@@ -307,27 +333,20 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _rule(self, group: Group) -> Rule:
-        return Rule(
-            "exp_avg *= beta1; exp_avg += gain1 * g;"
-            "exp_avg_sq *= beta2; exp_avg_sq += gain2 * (g * g);"
-            "p += rate * (exp_avg / (sqrt(exp_avg_sq) * start + eps));",
-            ("exp_avg", "exp_avg_sq"),
-        )
-
-    def _numbers(self, state: State, group: Group) -> dict[str, float]:
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
         state["step"] = t = state.get("step", 0) + 1
         beta1, beta2 = group["betas"]
-        return {
-            "beta1": beta1, "gain1": 1 - beta1, "beta2": beta2, "gain2": 1 - beta2, "eps": group["eps"],
-            "start": 1 / math.sqrt(1 - beta2**t), "rate": -group["lr"] / (1 - beta1**t),
+        start = math.sqrt(1 - beta2**t)
+        return _adam, ("exp_avg", "exp_avg_sq"), {
+            "beta1": beta1, "gain1": 1 - beta1, "beta2": beta2, "gain2": 1 - beta2,
+            "eps": group["eps"] * start, "rate": -group["lr"] * start / (1 - beta1**t),
         }  # fmt: skip
 
 
 class AdamW(Adam):
     """Adam with weights that decay by themselves, p *= 1 - lr * weight_decay (Loshchilov & Hutter 2019)."""
 
-    _decay = "p *= keep;"
+    _decayed = staticmethod(lambda rule: _adamw)
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What a step does to a parameter, written once and run in two ways.
+"""What a step does to a parameter: a function that changes arrays in place, run in two ways.
 
-A rule is a text of assignments that Python and C read alike. NumPy and CuPy run it on whole arrays, which defines what
-it means. C runs it element by element: the same to rounding, but each array passes through the processor once.
+NumPy and CuPy call it on whole arrays, which defines what it means. C runs it element by element, where there is a
+compiler and the arrays are large enough: the same to rounding, but each array passes through the processor once.
 """
 
 from __future__ import annotations
@@ -9,130 +9,133 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..backend import Array
+from ..gradient import Rows
 
+# Of (xp, numbers, g, p, states by their names): changes p and the states by `add` and `*=`, and nothing else. Of xp it
+# may use sqrt.
+Rule = Callable[..., None]
+Named = Mapping[str, Any]
+
+CHUNK = 1 << 20  # bytes of a parameter that NumPy moves at a time: what is computed in between stays in the cache
 SMALLEST = 1024  # elements of a parameter; for fewer a call of C gains little or nothing
 
-_REALS: dict[np.dtype, tuple[str, type]] = {
-    np.dtype("f4"): ("float", ctypes.c_float),
-    np.dtype("f8"): ("double", ctypes.c_double),
-}
+_REALS = {np.dtype("f4"): ("float", ctypes.c_float), np.dtype("f8"): ("double", ctypes.c_double)}
 _View: Any = ctypes.c_char * 0  # the cheapest thing that ctypes passes as an array's address
 
-# Without an index the parameter is one long row. What lanes share is at most an element, so simd is safe.
-_TEMPLATE = """\
-#include <stdint.h>
+# What lanes share is at most an element (two arrays may be one), so simd is safe.
+_SOURCE = """\
 #include <tgmath.h>
-
-typedef {real} real;
-
-void step(int64_t rows, int64_t width, const int64_t *index, const real *g_{parameters})
-{{
-    for (int64_t row = 0; row < rows; row++) {{
-        const int64_t from = row * width, to = (index ? index[row] : row) * width;
-        #pragma omp simd
-        for (int64_t i = 0; i < width; i++) {{
-            real g = g_[from + i];
-            {read}
-            {text}
-            {write}
-        }}
+typedef {} real;
+void step(long long n{}) {{
+    #pragma omp simd
+    for (long long i = 0; i < n; i++) {{
+        {}
     }}
 }}
 """
 
 
-class Rule(NamedTuple):
-    """What a step does.
+# fmt: off
+class _Nothing:
+    """The gradient of rows that nobody read: a 0, with which nothing is computed."""
 
-    Args:
-        text: assignments that change the parameter p and its states in place (`+=`), by the gradient g and by numbers.
-            g itself may only be assigned anew, for its array may belong to others.
-        states: the names of the arrays that are remembered.
-        first: what these hold before the first step.
-        rows: whether elements whose gradient is 0 stay as they are, states too.
-    """
-
-    text: str
-    states: tuple[str, ...] = ()
-    first: float = 0.0
-    rows: bool = False
+    def __add__(self, other: Any) -> Any: return other
+    def __mul__(self, other: Any) -> _Nothing: return self
+    __rmul__ = __mul__
 
 
-def run(rule: Rule, numbers: Mapping[str, float], rows: Array | None, g: Array, arrays: Sequence[Array]) -> None:
-    """Move a parameter by its gradient g, or its distinct `rows` by theirs.
+class _Number:
+    """A number in C: what is computed with it becomes a line of C."""
 
-    Args:
-        rows: of a gather, whose indices were checked.
-        arrays: the parameter's and those of its states.
-    """
-    parts = arrays if rows is None else [array[rows] for array in arrays]
-    _python(rule.text, rule.states, tuple(numbers))(backend.of(g).sqrt, g, *parts, *numbers.values())
-    if rows is not None:
-        for array, part in zip(arrays, parts, strict=True):
-            array[rows] = part
+    def __init__(self, name: str, lines: list[str]) -> None:
+        self.name, self.lines = name, lines
+
+    def _new(self, text: str) -> _Number:
+        self.lines.append(f"const real x{len(self.lines)} = {text};")
+        return _Number(f"x{len(self.lines) - 1}", self.lines)
+
+    def _become(self, new: _Number) -> _Number:
+        self.name = new.name
+        return self
+
+    def sqrt(self) -> _Number: return self._new(f"sqrt({self.name})")
+    def __add__(self, other: _Number) -> _Number: return self._new(f"{self.name} + {other.name}")
+    def __sub__(self, other: _Number) -> _Number: return self._new(f"{self.name} - {other.name}")
+    def __mul__(self, other: Any) -> Any: return other if other is NOTHING else self._new(f"{self.name} * {other.name}")
+    def __truediv__(self, other: _Number) -> _Number: return self._new(f"{self.name} / {other.name}")
+    def __iadd__(self, other: _Number) -> _Number: return self._become(self + other)
+    def __imul__(self, other: Any) -> Any: return self._become(self * other)
+# fmt: on
 
 
-def compiling() -> bool:
-    """Whether the user lets programs be compiled."""
-    return os.environ.get("TINYGRAD_RNN_COMPILE") != "0"
+NOTHING = _Nothing()
 
 
-def run_in_c(rule: Rule, numbers: Mapping[str, float], rows: Array | None, g: Array, arrays: Sequence[Array]) -> bool:
-    """`run` in C; False, and nothing done, if that is left to NumPy.
+def add(target: Array, values: Array) -> None:
+    """target += values in place, unless they are NOTHING."""
+    if values is not NOTHING:
+        target += values
+
+
+def move(rule: Rule, numbers: Named, g: Any, arrays: Named) -> None:
+    """Move a parameter "p" and its states in place by a gradient: an array, Rows or NOTHING."""
+    if type(g) is Rows:
+        index, values, _ = g.coalesced()
+        rows = {name: array[index] for name, array in arrays.items()}
+        move(rule, numbers, values, rows)
+        move(rule, numbers, NOTHING, arrays)  # what decays, and moves by it, everywhere
+        for name, array in arrays.items():
+            array[index] = rows[name]
+    elif not run_in_c(rule, numbers, g, arrays):
+        p, n = arrays["p"], SimpleNamespace(**numbers)
+        large = type(p) is np.ndarray and p.nbytes > CHUNK
+        count = CHUNK * len(p) // p.nbytes or 1 if large else 0
+        for key in [slice(i, i + count) for i in range(0, len(p), count)] if large else [...]:
+            part = {name: array[key] for name, array in arrays.items()}
+            rule(backend.of(p), n, g if g is NOTHING else g[key], **part)
+
+
+def run_in_c(rule: Rule, numbers: Named, g: Array, arrays: Named) -> bool:
+    """`move` in C; False, and nothing done, if that is left to NumPy.
 
     Which of the two it is depends on the machine and the arrays alone, so a run that is repeated gives the same bits.
     """
-    data = arrays[0]
-    if data.__class__ is not np.ndarray or data.size < SMALLEST or data.dtype not in _REALS:
-        return False
-    if g.shape != (data.shape if rows is None else (len(rows), *data.shape[1:])):
-        return False
-    if g.dtype != data.dtype or not all(a.flags.carray and a.dtype == data.dtype for a in arrays):
-        return False
-    function = _c(rule.text, rule.states, tuple(numbers), data.dtype)
-    if function is None:
-        return False
-    if not g.flags.carray:
-        g = np.array(g, order="C")
-    count, width, index = 1, data.size, None
-    if rows is not None:
-        count, width = len(rows), data.size // len(data)
-        index = _View.from_buffer(np.ascontiguousarray(rows, np.int64))
-    function(count, width, index, *(_View.from_buffer(array) for array in (g, *arrays)), *numbers.values())
-    return True
+    p, given = arrays["p"], [*arrays.values()] if g is NOTHING else [g, *arrays.values()]
+    fit = type(p) is np.ndarray and p.size >= SMALLEST and p.dtype in _REALS
+    fit = fit and os.environ.get("TINYGRAD_RNN_COMPILE", "1") != "0"
+    fit = fit and all(a.dtype == p.dtype and a.shape == p.shape for a in given)
+    fit = fit and all(a.flags.carray for a in arrays.values())
+    function = _c(rule, g is NOTHING, tuple(arrays), tuple(numbers), p.dtype) if fit else None
+    if function:
+        views = [_View.from_buffer(a if a.flags.carray else a.copy()) for a in given]
+        function(p.size, *views, *numbers.values())
+    return function is not None
 
 
 @functools.cache
-def _python(text: str, states: tuple[str, ...], numbers: tuple[str, ...]) -> Callable[..., None]:
-    made: dict[str, Any] = {}
-    exec(f"def move({', '.join(('sqrt', 'g', 'p', *states, *numbers))}): {text}", made)
-    return made["move"]  # type: ignore[no-any-return]
-
-
-@functools.cache
-def _c(text: str, states: tuple[str, ...], numbers: tuple[str, ...], dtype: np.dtype) -> Callable[..., None] | None:
+def _c(rule: Rule, nothing: bool, arrays: tuple[str, ...], numbers: tuple[str, ...], dtype: np.dtype) -> Any:
+    """The rule compiled, or None."""
     from ..program.c import toolchain  # not before it is needed: it takes its time to import
 
     real, number = _REALS[dtype]
-    arrays = ("p", *states)
-    source = _TEMPLATE.format(
-        real=real,
-        parameters="".join([*(f", real *{name}_" for name in arrays), *(f", real {name}" for name in numbers)]),
-        read=" ".join(f"real {name} = {name}_[to + i];" for name in arrays),
-        text=text,
-        write=" ".join(f"{name}_[to + i] = {name};" for name in arrays),
-    )
-    library = toolchain.load(source)
-    if library is None:
-        return None
-    pointers = [ctypes.c_void_p] * (2 + len(arrays))
-    library.step.argtypes = [ctypes.c_int64, ctypes.c_int64, *pointers, *[number] * len(numbers)]
-    library.step.restype = None
-    return library.step
+    read = arrays if nothing else ("g", *arrays)
+    lines = [f"const real {name} = {name}_[i];" for name in read]
+    known = {name: _Number(name, lines) for name in (*read, *numbers)}
+    n = SimpleNamespace(**{name: known.pop(name) for name in numbers})
+    rule(_Number, n, **{"g": NOTHING, **known})
+    lines += [f"{name}_[i] = {known[name].name};" for name in arrays]
+    parameters = [*(f", real *{name}_" for name in read), *(f", real {name}" for name in numbers)]
+    library = toolchain.load(_SOURCE.format(real, "".join(parameters), "\n        ".join(lines)))
+    function = getattr(library, "step", None)
+    if function:
+        function.argtypes = [ctypes.c_longlong, *[ctypes.c_void_p] * len(read), *[number] * len(numbers)]
+        function.restype = None
+    return function
