@@ -409,7 +409,7 @@ def running(target: str) -> Iterator[list[str | None]]:
 
     def program(*args: Any) -> bool:
         try:
-            compiled._run(*args)
+            compiled.Prepared(*args).run(args[0])
         except Untraceable as error:
             reasons.append(str(error))
             return False
