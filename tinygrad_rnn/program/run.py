@@ -162,7 +162,16 @@ class Run:
             frame.once(frame.machine.plan.finish)
             gradients_of = frame.machine.plan.trace.gradients.items()
             found.append({key: frame.arrays[g.number] for key, g in gradients_of if key[0] not in READS})
-        return found, [g[:first] for g in total]
+            self._give(frame, found[-1])
+        return found, [g[:first].copy() if self.lasts else g[:first] for g in total]
+
+    def _give(self, frame: Frame, found: dict[Any, np.ndarray]) -> None:
+        """Let go of the gradient of the inputs: a later backward pass, or run, must not write into it."""
+        rows = found.get(("input",))
+        if rows is not None and (self.lasts or rows.base is not None):
+            found["input",] = rows.copy()
+        elif rows is not None:
+            frame.arrays[frame.machine.plan.trace.gradients["input",].number] = None
 
     def _loop(self, name: str, total: list[np.ndarray]) -> None:
         """Run one part of every plan call by call: forward, or backward where there are gradients to add up."""
