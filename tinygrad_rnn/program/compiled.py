@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -65,6 +66,8 @@ class Prepared:
         self.context: dict[tuple[Any, ...], Tensor] = context
         tensors = [t for reach in self.reaches.values() for t in reach.tensors]
         given = [*tensors, *self.initial, *context.values(), *(() if rows is None else (rows,))]
+        if any(len(t.data) < structure.examples for t in context.values()):
+            raise Untraceable("its context has too few rows")
         for t in given:
             if type(t.data) is not np.ndarray:
                 raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
@@ -255,19 +258,21 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
 
 
 # What may not be compiled.
-_off = False
+class _Switch(threading.local):
+    on = True
+
+
+_programs = _Switch()
 
 
 class switched_off:
-    """Inside, everything unfolds eagerly."""
+    """Inside, everything that this thread unfolds is unfolded eagerly."""
 
     def __enter__(self) -> None:
-        global _off
-        self.before, _off = _off, True
+        self.before, _programs.on = _programs.on, False
 
     def __exit__(self, *_: object) -> None:
-        global _off
-        _off = self.before
+        _programs.on = self.before
 
 
 def _numpy_only() -> bool:
@@ -275,7 +280,7 @@ def _numpy_only() -> bool:
 
 
 def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> None:
-    if _off or os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
+    if not _programs.on or os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
         raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
     if tape.thread.now.anomaly:
         raise Untraceable("anomalies are looked for op by op")
@@ -321,7 +326,7 @@ def reach_of(cell: Any) -> Reach:
     """
     try:
         found = _reaches.get(cell)
-        if found is None or not found.valid():
+        if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
             found = _reaches[cell] = Reach(cell)
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
