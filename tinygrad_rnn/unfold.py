@@ -334,8 +334,13 @@ def unfold(
     7.0
     """
     run, schedule, ids, rows = begin(cell, structure, inputs, context, initial, keep, seed)
-    if Unfolding.program is not None and Unfolding.program(run, structure, schedule, ids, rows):
-        return run
+    if Unfolding.program is None or not Unfolding.program(run, structure, schedule, ids, rows):
+        step_through(run, schedule, ids, rows)
+    return run
+
+
+def step_through(run: Unfolding, schedule: Schedule, ids: Ids, rows: Tensor | None) -> None:
+    """Call the cells level by level: what an unfolding means, and what a program of it must equal."""
     pieces = cut_to_calls(schedule, ids, rows)
     with _no_collections():
         for i, (call, x) in enumerate(zip(schedule.runs, pieces, strict=True)):
@@ -344,7 +349,6 @@ def unfold(
                 run._run(call, x, {0: places}, segments)
             else:
                 run._run(call, x, schedule.slots[i], None)
-    return run
 
 
 def begin(

@@ -727,20 +727,6 @@ def test_threads_run_one_module_at_once(target: str) -> None:
     assert not wrong
 
 
-def test_derivatives_of_second_order_in_several_threads_leave_programs_switched_on() -> None:
-    first, second = compiled.switched_off(), compiled.switched_off()
-    cell, s, x = Plain(), tg.chain([2]), leaf(2, W)
-    first.__enter__()
-    inside = threading.Thread(target=second.__enter__)  # a thread that is not done when the first one is
-    inside.start()
-    inside.join()
-    first.__exit__()
-    second.__exit__()
-    with running("NumPy") as reasons:
-        tg.unfold(cell, s, x)
-    assert reasons == [None]
-
-
 @targets
 def test_memory_stays_flat_without_the_garbage_collector(target: str) -> None:
     cell, s = Plain(), tg.chain([4, 3])

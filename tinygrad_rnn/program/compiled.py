@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,12 +12,11 @@ import numpy as np
 from .. import ops, tape
 from ..cell import State, name_of
 from ..now import Scope, mode, within
-from ..ops import random
 from ..schedule import Schedule
 from ..structure import Ids, Structure
 from ..tape import Node, Row
 from ..tensor import Tensor
-from ..unfold import Unfolding, unfold
+from ..unfold import Unfolding, begin, step_through
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
@@ -251,28 +249,13 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
     outer = tape.thread.now.scope
 
     def again() -> Unfolding:
-        with within(outer), mode(recording=True), switched_off(), random.replay(random.snapshot()):
-            return unfold(cell, structure, None if rows is None else (ids, rows), context, initial, seed=seed)
+        with within(outer), mode(recording=True):
+            inputs = None if rows is None else (ids, rows)
+            eager, schedule, vertices, rows_of = begin(cell, structure, inputs, context, initial, (), seed)
+            step_through(eager, schedule, vertices, rows_of)
+        return eager
 
     return again
-
-
-# What may not be compiled.
-class _Switch(threading.local):
-    on = True
-
-
-_programs = _Switch()
-
-
-class switched_off:
-    """Inside, everything that this thread unfolds is unfolded eagerly."""
-
-    def __enter__(self) -> None:
-        self.before, _programs.on = _programs.on, False
-
-    def __exit__(self, *_: object) -> None:
-        _programs.on = self.before
 
 
 def _numpy_only() -> bool:
@@ -280,7 +263,7 @@ def _numpy_only() -> bool:
 
 
 def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> None:
-    if not _programs.on or os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
+    if os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
         raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
     if tape.thread.now.anomaly:
         raise Untraceable("anomalies are looked for op by op")
