@@ -64,6 +64,8 @@ class Prepared:
         self.context: dict[tuple[Any, ...], Tensor] = context
         tensors = [t for reach in self.reaches.values() for t in reach.tensors]
         given = [*tensors, *self.initial, *context.values(), *(() if rows is None else (rows,))]
+        if any(len(t.data) < structure.examples for t in context.values()):
+            raise Untraceable("its context has too few rows")
         for t in given:
             if type(t.data) is not np.ndarray:
                 raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
@@ -307,7 +309,7 @@ def reach_of(cell: Any) -> Reach:
     """
     try:
         found = _reaches.get(cell)
-        if found is None or not found.valid():
+        if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
             found = _reaches[cell] = Reach(cell)
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error

@@ -21,7 +21,7 @@ from ..cell import Cell, Kids, States
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Reach
-from .graph import LEAVES, PARAMETER, READS, Graph, Untraceable, Value
+from .graph import LEAVES, PARAMETER, READS, SUMS, Graph, Untraceable, Value, ancestors
 from .tracer import Tracer
 
 PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
@@ -140,10 +140,12 @@ def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ..
     graph = XP.graph = Graph(rows, edges, XP)
     found = Trace(graph, fields)
     leaves: dict[Any, Tensor] = {}
+    stand_ins: list[tuple[Tensor, Value]] = []
 
     def leaf(key: tuple[Any, ...], lead: tuple[int, ...], spec: Spec) -> Tensor:
         value = graph.value(key[0], (), key[1:], (*lead, *spec.shape), spec.dtype)
         tensor = Tensor(value, Leaf(value.shape) if spec.recorded else None)
+        stand_ins.append((tensor, value))
         if spec.recorded:
             leaves[key] = tensor
         return tensor
@@ -180,9 +182,11 @@ def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ..
         since = tape.next_serial()
         given = () if signature.context is None else (context(signature.context, ()),)
         state = twin.cell(x, kids, *given)
-        if twin.written():
+        if twin.written() or any(t.data is not value for t, value in stand_ins):
             raise Untraceable("it writes to an attribute, or to a variable outside")
         found.states = _states(state, signature, fields, rows)
+        if any(v.op in SUMS for v in ancestors(found.states)):
+            raise Untraceable("it sums over rows: a cell must leave axis 0 as it is")
         nodes = [value.node for value in state]
         if any(n is not None for n in nodes):
             _refuse_hooks([n for n in nodes if n is not None], since)

@@ -52,19 +52,27 @@ class Tracer(threading.local):
         return x if x.dtype == dtype else self._elementwise("astype", (x,), (np.dtype(dtype).str,))
 
     def asarray(self, x: Any) -> Value:
-        """x itself, or a constant of one repeated number.
+        """x itself.
 
         Raises:
-            Untraceable: an array from outside the cell.
+            Untraceable: an array from outside the cell, such as that of a Tensor found by no name.
+        """
+        if isinstance(x, Value):
+            return x
+        raise Untraceable("it reads an array that it can't find again: pass it as context, or make it an attribute")
+
+    def from_numpy(self, x: Any) -> Value:
+        """A constant that the cell has made of numbers: one number, repeated.
+
+        Raises:
+            Untraceable: there are several.
         """
         if isinstance(x, Value):
             return x
         host = np.asarray(x)
         if host.size and (host == host.flat[0]).all():
             return self.full(host.shape, host.flat[0].item(), dtype=host.dtype)
-        raise Untraceable("it reads an array that it can't find again: pass it as context, or make it an attribute")
-
-    from_numpy = asarray
+        return self.asarray(x)
 
     # Constants.
     def full(self, shape: Any, fill: Any, dtype: Any = None) -> Value:
