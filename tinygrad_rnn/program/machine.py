@@ -54,6 +54,7 @@ class Part:
         self.room = [
             v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)
         ]
+        self.lots = _lots(self.room, section, own, [g for _, g in self.writes], target.addresses)
         self.slices = [(v, *own[v]) for v in reversed(stored) if v in own]  # a whole before its pieces
         self.views = [v for v in made if v.is_view and v in plan.kept]
         scratch = {*self.room, *self.reads}
@@ -79,6 +80,44 @@ class Part:
         self.loop: Any = target.loop(section, self, homes, scratch) if looped else None
         # Whose arrays are others in every run, even of a frame that lasts.
         self.moving = [v for v in self.addressed if v.domain == PARAMETER or v.op in ("input", "context")]
+
+    def make_room(self, vertices: int, edges: int = 0) -> dict[Value, np.ndarray]:
+        """Arrays for what the part needs room for, of so many rows."""
+        found: dict[Value, np.ndarray] = {}
+        for lot in self.lots:
+            shape = (edges if lot[0].domain == EDGE else vertices, *lot[0].shape[1:])
+            found.update(dict.fromkeys(lot, np.empty(shape, lot[0].dtype)))
+        return found
+
+
+def _lots(room: list[Value], section: Section, own: Homes, ends: list[Value], by_step: bool) -> list[list[Value]]:
+    """Values of which one array has room, each being done with before the next is computed.
+
+    A compiled step reads and writes at once (`by_step`), any other one Value after the other.
+    """
+    place: dict[Value, int] = {}
+    for i, step in enumerate(section.steps):
+        for v in step.values:
+            place[v] = i if by_step else len(place)
+    first, last = dict(place), dict.fromkeys(ends, len(place))
+    for v in reversed(place):
+        for a in v.values:
+            last[a] = max(last.get(a, -1), place[v], last.get(v, -1) if v.is_view else -1)
+    for v in place:  # pieces come before their whole
+        if v in own:
+            whole, _ = own[v]
+            first[whole] = min(first[whole], first[v])
+            last[whole] = max(last.get(whole, -1), last.get(v, -1))
+    lots: list[list[Value]] = []
+    for v in sorted(room, key=lambda v: first[v]):
+        for lot in lots:
+            u = lot[-1]
+            if (u.domain, u.shape, u.dtype) == (v.domain, v.shape, v.dtype) and last.get(u, -1) < first[v]:
+                lot.append(v)
+                break
+        else:
+            lots.append([v])
+    return lots
 
 
 def _homes(stored: list[Value], kept: set[Value], inside: set[Value]) -> Homes:
@@ -213,8 +252,8 @@ class Frame:
             table = self._tables[part]
             self.address(table, part.moving)
         else:
-            for v in part.room:
-                arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
+            for v, array in part.make_room(self.variant.size, self.variant.edges).items():
+                arrays[v.number] = array
             for v, whole, at in part.slices:
                 arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
             table = self.table(part, {})
@@ -308,7 +347,7 @@ def _stepper(
     variant, arrays, machine = frame.variant, frame.arrays, frame.machine
     most = max((c.stop - c.start for c in variant.calls), default=0)
     edges = max((c.last_edge - c.first_edge for c in variant.calls), default=0)
-    room = {v: np.empty((edges if v.domain == EDGE else most, *v.shape[1:]), v.dtype) for v in part.room}
+    room = part.make_room(most, edges)
     now: Arrays = [a if v.domain == PARAMETER else None for a, v in zip(arrays, machine.values, strict=False)]
     table = frame.table(part, room)
     now.append(0 if table is None else table.ctypes.data)

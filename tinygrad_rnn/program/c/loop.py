@@ -115,7 +115,7 @@ class Loop:
         self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray], most: int
     ) -> tuple[Callable[[int, int, int], None], Callable[[], None]]:
         """The loop over the arrays of a frame, in calls of `most` rows; and what to call before its next run."""
-        room = {v: np.empty((most, *v.shape[1:]), v.dtype) for v in part.room}
+        room = part.make_room(most)
         table = frame.table(part, room, len(self.extra))
         assert table is not None
         frame.address(table, self.roots.values(), room)
