@@ -8,7 +8,6 @@ cut of the gradients' graph: there the reads are the gradients of the states, th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .graph import ELEMENTWISE, LEAVES, PARAMETER, READS, SUMS, Value, ancestors, borrowed, dependents, users
 from .trace import Trace
@@ -16,7 +15,8 @@ from .trace import Trace
 LANES, PRODUCT, ROWS, SUM = "lanes", "product", "rows", "sum"
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Step:
     """Something done in one go: a run of elementwise work (lanes), a product, one op of whole rows, a sum over rows."""
 
     kind: str

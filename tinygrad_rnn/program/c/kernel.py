@@ -101,6 +101,7 @@ class Kernel:
         for v in step.values:
             self.phase[v] = max((self.phase[a] + (a.op in FOLDS) for a in v.values if a in self.inside), default=0)
         self.temporary = self._temporary()
+        self.text = self._text()
 
     def _cuts(self) -> dict[Value, set[int]]:
         """The columns at which each Value must be cut, so that pieces of all that belong together are alike."""
@@ -135,7 +136,7 @@ class Kernel:
             and not a.is_view and a.op != "concat"
         }  # fmt: skip
 
-    def text(self) -> str:
+    def _text(self) -> str:
         """The function."""
         body: list[str] = []
         self.rows = Loop(1, "        ")

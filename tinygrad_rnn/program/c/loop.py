@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..graph import EDGE, READS, Value
 from ..machine import Frame, Homes, Part, address
-from ..plan import LANES, PRODUCT, Section
-from .kernel import pointer
+from ..plan import LANES, PRODUCT, Section, Step
+from .kernel import Kernel, pointer
 
 MOST = 256  # rows of a level; for more, and wide ones, BLAS uses its caches better than our products of packed matrices
 
@@ -24,7 +24,7 @@ class Loop:
     most = MOST
 
     def __init__(
-        self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]
+        self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: Mapping[Step, Kernel]
     ) -> None:
         self.name, self.section, self.part, self.homes, self.scratch = name, section, part, homes, scratch
         self.kernels = kernels  # the function of each step of elementwise work
@@ -77,10 +77,10 @@ class Loop:
                     f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}"
                 )
         work = []
-        for i, step in enumerate(self.section.steps):
+        for step in self.section.steps:
+            if step in self.kernels:
+                work.append(f"{self.kernels[step].name}(p, start, n);")
             if step.kind == LANES:
-                if i in self.kernels:
-                    work.append(f"{self.kernels[i]}(p, start, n);")
                 continue
             (v,) = step.values
             left, base = self._place(v.args[0])
@@ -163,14 +163,14 @@ class Loop:
     pack: Any
 
 
-def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
+def possible(section: Section, part: Part, real: str, kernels: Mapping[Step, Kernel]) -> bool:
     """Whether every step of a part can be done in C."""
     if not section.steps or any(v.domain == EDGE for v in section.values):
         return False
     if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
         return False
-    for i, step in enumerate(section.steps):
-        if step.kind == LANES and i not in done:
+    for step in section.steps:
+        if step.kind == LANES and step not in kernels and not all(v.is_view for v in step.values):
             return False
         if step.kind not in (LANES, PRODUCT):
             return False
