@@ -311,7 +311,6 @@ def unfold(
     context: Any = None,
     initial: State | None = None,
     keep: Sequence[str] = (),
-    seed: int | None = None,
 ) -> Unfolding:
     """Compute every vertex of a structure with a cell, level by level.
 
@@ -320,7 +319,7 @@ def unfold(
         structure: what depends on what.
         inputs: rows for all vertices [N, I], or (ids [M], rows [M, I]) for those that have one. A vertex without input
             reads zeros, which are never multiplied. None: no vertex has one, and x is [n, 0].
-        context, initial, keep, seed: see `Unfolding`.
+        context, initial, keep: see `Unfolding`.
 
     Raises:
         StructureError: the structure does not fit the cell, or an input's id is out of range or given twice.
@@ -333,7 +332,7 @@ def unfold(
     >>> tg.unfold(add, tree, ([0, 1], tg.tensor([[3.0], [4.0]]))).roots().h.item()
     7.0
     """
-    run, schedule, ids, rows = begin(cell, structure, inputs, context, initial, keep, seed)
+    run, schedule, ids, rows = begin(cell, structure, inputs, context, initial, keep)
     if Unfolding.program is None or not Unfolding.program(run, structure, schedule, ids, rows):
         step_through(run, schedule, ids, rows)
     return run
@@ -358,7 +357,7 @@ def begin(
     context: Any,
     initial: State | None,
     keep: Sequence[str],
-    seed: int | None,
+    seed: int | None = None,
 ) -> tuple[Unfolding, Schedule, Ids, Tensor | None]:
     """(an unfolding of which nothing is computed yet, its calls, the vertices that have an input, their rows)."""
     run = Unfolding(cell, context, initial, keep, structure, seed)
