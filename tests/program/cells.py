@@ -21,7 +21,7 @@ from tinygrad_rnn.nn import functional
 from tinygrad_rnn.program import compiled
 from tinygrad_rnn.program.graph import Untraceable
 
-I, CONTEXT, WIDEST = 3, 2, 9  # widths of the inputs, of a context, and of what a step may make
+INPUT, CONTEXT, WIDEST = 3, 2, 9  # widths of the inputs, of a context, and of what a step may make
 TARGETS = {"C": "1", "NumPy": "numpy", "eager": "0"}  # what TINYGRAD_RNN_COMPILE says
 Step = tuple[str, int, int, int]
 
@@ -131,7 +131,8 @@ def unary(w: Weights, a: tg.Tensor, b: tg.Tensor, k: int) -> tg.Tensor:
         lambda: tg.reciprocal(1.5 + a * a), lambda: tg.expm1(small), lambda: tg.atan(a), lambda: tg.sinh(small),
         lambda: tg.cosh(small), lambda: tg.log(1.1 + a * a), lambda: tg.asinh(a), lambda: tg.clip(a, -0.4, 0.6),
         lambda: tg.clip(a, max=0.3), lambda: tg.clip(a, min=-0.2), lambda: tg.positive(a), lambda: a.detach() * a,
-        lambda: tg.tan(small), lambda: tg.acos(small * 0.8), lambda: tg.atanh(small * 0.8), lambda: tg.log2(1.1 + a * a),
+        lambda: tg.tan(small), lambda: tg.acos(small * 0.8), lambda: tg.atanh(small * 0.8),
+        lambda: tg.log2(1.1 + a * a),
     ][k % 29]()  # fmt: skip
 
 
@@ -149,7 +150,8 @@ def choice(w: Weights, a: tg.Tensor, b: tg.Tensor, k: int) -> tg.Tensor:
     """One or the other by a comparison; the bounds are no values that anything takes exactly."""
     a, b = pair(a, b)
     asked = [
-        lambda: a > b + 0.0317, lambda: a <= 0.0471, lambda: (a > 0.0173) & (b < 0.3119), lambda: (a > 0.0733) | (b > 0.1137),
+        lambda: a > b + 0.0317, lambda: a <= 0.0471, lambda: (a > 0.0173) & (b < 0.3119),
+        lambda: (a > 0.0733) | (b > 0.1137),
         lambda: ~(a >= 0.1931), lambda: a != b, lambda: tg.logical_not(a > -0.0771), lambda: 0.0613 < b,
     ][k % 8]()  # fmt: skip
     other = [b, 0.25, a * 0.5][k // 8 % 3]
@@ -171,9 +173,11 @@ def folded(w: Weights, a: tg.Tensor, b: tg.Tensor, k: int) -> tg.Tensor:
         lambda: tg.logsumexp(a, axis=1, keepdims=True), lambda: tg.sum(a, axis=1, keepdims=True),
         lambda: tg.max(distinct, axis=1, keepdims=True), lambda: tg.min(distinct, axis=-1, keepdims=True),
         lambda: a - a.mean(axis=1, keepdims=True), lambda: tg.reshape(tg.sum(a * a, axis=1), (-1, 1)) * a,
-        lambda: w.module("LayerNorm", width)(a) * 0.3, lambda: tg.sqrt(tg.sum(a * a, axis=1, keepdims=True) + 0.5) * 0.5,
+        lambda: w.module("LayerNorm", width)(a) * 0.3,
+        lambda: tg.sqrt(tg.sum(a * a, axis=1, keepdims=True) + 0.5) * 0.5,
         lambda: a / (tg.sum(tg.abs(a), axis=1, keepdims=True) + 0.7), lambda: tg.cumulative_sum(a, axis=1) * 0.3,
-        lambda: tg.exp(tg.tanh(tg.mean(a, axis=1)))[:, None], lambda: tg.prod(tg.tanh(a) + 1.1, axis=1, keepdims=True) * 0.01,
+        lambda: tg.exp(tg.tanh(tg.mean(a, axis=1)))[:, None],
+        lambda: tg.prod(tg.tanh(a) + 1.1, axis=1, keepdims=True) * 0.01,
     ][k % 15]()  # fmt: skip
 
 
@@ -185,11 +189,14 @@ def moved(w: Weights, a: tg.Tensor, b: tg.Tensor, k: int) -> tg.Tensor:
     left, right = tg.split(half, 2, axis=1)
     pieces = tg.reshape(half, (n, 2, -1))
     return [
-        lambda: fit(w, tg.concat([a, b], axis=1), WIDEST), lambda: tg.concat([right, left], axis=1), lambda: a[:, width // 2 :],
+        lambda: fit(w, tg.concat([a, b], axis=1), WIDEST), lambda: tg.concat([right, left], axis=1),
+        lambda: a[:, width // 2 :],
         lambda: a[:, 0:1], lambda: tg.sum(pieces, axis=2), lambda: tg.sum(pieces * pieces, axis=1),
         lambda: tg.reshape(tg.permute_dims(pieces, (0, 2, 1)), (n, -1)), lambda: tg.flip(a, axis=1),
-        lambda: tg.roll(a, 1, axis=1), lambda: a[:, ::2], lambda: a[:, -1][:, None], lambda: tg.max(pieces + b[:, :1, None], axis=2),
-        lambda: tg.mean(tg.stack(same, axis=1), axis=1), lambda: tg.reshape(tg.softmax(tg.stack(same, axis=2), axis=2), (n, -1))[:, :WIDEST],
+        lambda: tg.roll(a, 1, axis=1), lambda: a[:, ::2], lambda: a[:, -1][:, None],
+        lambda: tg.max(pieces + b[:, :1, None], axis=2),
+        lambda: tg.mean(tg.stack(same, axis=1), axis=1),
+        lambda: tg.reshape(tg.softmax(tg.stack(same, axis=2), axis=2), (n, -1))[:, :WIDEST],
         lambda: tg.concat([tg.zeros((n, 1), dtype=a.dtype), a, tg.ones((n, 1), dtype=a.dtype)], axis=1)[:, :WIDEST],
         lambda: tg.reshape(pieces @ w.tensor(half.shape[1] // 2, 2, number=k), (n, 4)),
         lambda: tg.reshape(tg.einsum("ni,nj->nij", a[:, :3], b[:, :3]), (n, -1)),
@@ -202,7 +209,8 @@ def drawn(w: Weights, a: tg.Tensor, b: tg.Tensor, k: int) -> tg.Tensor:
     """Random masks and noise."""
     return [
         lambda: w.module("Dropout", 0.4)(a), lambda: a * tg.random.bernoulli(a.shape, 0.7, dtype=a.dtype),
-        lambda: a + tg.random.normal(a.shape, dtype=a.dtype) * 0.1, lambda: a * tg.random.uniform((len(a), 1), dtype=a.dtype),
+        lambda: a + tg.random.normal(a.shape, dtype=a.dtype) * 0.1,
+        lambda: a * tg.random.uniform((len(a), 1), dtype=a.dtype),
         lambda: tg.where(tg.random.bernoulli((len(a), 1), 0.5) > 0.5, a, 0.1),
     ][k % 5]()  # fmt: skip
 
@@ -236,7 +244,8 @@ def of_edges(w: Weights, kids: Any, field: int, v: tg.Tensor, k: int) -> tg.Tens
     e = [e, tg.tanh(e @ w.tensor(e.shape[1], 3, number=k)), tg.sigmoid(e) * kids.spread(v[:, :1])][k // 5 % 3]
     return [
         lambda: kids.sum(e) * 0.4, lambda: kids.mean(e), lambda: kids.max(e),
-        lambda: kids.sum(kids.softmax(e[:, :1] + kids.spread(v[:, :1])) * e), lambda: kids.sum(tg.square(e - kids.spread(kids.mean(e)))) * 0.3,
+        lambda: kids.sum(kids.softmax(e[:, :1] + kids.spread(v[:, :1])) * e),
+        lambda: kids.sum(tg.square(e - kids.spread(kids.mean(e)))) * 0.3,
     ][k % 5]()  # fmt: skip
 
 
@@ -294,7 +303,7 @@ class Random(nn.Module):
         self.kind = namedtuple("State", FIELDS[: len(recipe.widths)])  # type: ignore[misc]
         made = [self.weights.tensor(1, w, number=0) for w in recipe.widths]
         self.start = made if recipe.learned else [tg.zeros((1, w), dtype=dtype) for w in recipe.widths]
-        self(tg.zeros((2, I), dtype=dtype), _Some(self), example_context(recipe, 2, dtype))
+        self(tg.zeros((2, INPUT), dtype=dtype), _Some(self), example_context(recipe, 2, dtype))
 
     def initial(self) -> Any:
         return self.kind(*self.start)
@@ -394,7 +403,7 @@ def inputs_of(structure: tg.Structure, which: str, dtype: str) -> tuple[Any, tg.
     n = structure.size
     leaves = np.setdiff1d(np.arange(n), structure.target)
     ids = {"all": np.arange(n), "leaves": leaves, "some": np.arange(n)[::-2], "none": np.arange(0)}[which]
-    rows = tg.asarray(numbers(len(ids), I, seed=n).astype(dtype)).requires_grad_()
+    rows = tg.asarray(numbers(len(ids), INPUT, seed=n).astype(dtype)).requires_grad_()
     return (rows if which == "all" else (ids, rows)), rows
 
 

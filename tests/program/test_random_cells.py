@@ -67,7 +67,7 @@ def test_any_cell_on_any_structure_is_its_eager_unfolding(case: Any, dtype: str,
 
 
 @pytest.mark.skipif(toolchain.compiler() is None, reason="no C compiler on this machine")
-@settings(max_examples=12, derandomize=True, suppress_health_check=slow, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, derandomize=True, suppress_health_check=slow, phases=[Phase.explicit, Phase.generate])
 @given(case=any_case, dtype=st.sampled_from(["float64", "float32"]), function=st.booleans())
 def test_the_c_target_too(case: Any, dtype: str, function: bool) -> None:
     check(*case, dtype, function, "C")
