@@ -447,7 +447,8 @@ def run(
 ) -> Found:  # fmt: skip
     """The states of all vertices and the gradients by some Tensors, on a target that must (not) have run a program."""
     with running(target) as reasons:
-        states = tg.unfold(cell, structure, inputs, seed=5, **options).all()
+        tg.manual_seed(5)
+        states = tg.unfold(cell, structure, inputs, **options).all()
     if target != "eager" and compiles is not None:
         assert (reasons == [None]) is compiles, f"why it did not compile: {reasons}"
     found = {name: value.numpy() for name, value in zip(states._fields, states)}

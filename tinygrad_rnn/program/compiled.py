@@ -26,7 +26,7 @@ from .machine import Machine
 from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
-KEPT = 256  # traces that are remembered
+KEPT = 256  # cells, and traces, that are remembered
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -310,6 +310,8 @@ def reach_of(cell: Any) -> Reach:
     try:
         found = _reaches.get(cell)
         if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
+            while len(_reaches) >= KEPT:  # a cell that refers to itself is kept by what is remembered of it
+                _reaches.pop(next(iter(_reaches)))
             found = _reaches[cell] = Reach(cell)
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
