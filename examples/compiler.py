@@ -121,10 +121,9 @@ print(tg.explain(stubborn, sentences, IN))
 title("The step in C")
 target = CTarget("f4")  # what computes in float32
 machine = Machine(plan, target)
-kernels = {kernel.name: kernel for kernel in target.kernels}
 for step in plan.step.steps:
-    if id(step) in target.by_step:
-        print(kernels[target.by_step[id(step)]].text(), "\n")
+    if step in target.kernels:
+        print(target.kernels[step].text, "\n")
 print(machine.step.loop.text)
 
 # 7. A program must equal the eager unfolding.

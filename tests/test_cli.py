@@ -21,6 +21,7 @@ import tinygrad_rnn as tg
 import trees
 from tinygrad_rnn import cli, training
 from tinygrad_rnn.cli import doctor, runs
+from tinygrad_rnn.program.c import toolchain
 
 TRAIN = ["--epochs", "2", "--hidden", "8", "--embedding", "6", "--batch", "4"]
 ROOT = Path(__file__).parents[1]
@@ -421,9 +422,8 @@ def test_a_reader_that_leaves_before_the_table_ends_it_quietly() -> None:
 
 def test_doctor_names_every_part_and_what_a_missing_one_would_give(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("doctor")
-    for part in ("Python", "NumPy", "BLAS", "GPU", "CuPy", "Layout"):
-        assert part in result.out
-    assert "compile" not in result.out
+    for part in ("Python", "NumPy", "BLAS", "C", "GPU", "CuPy", "Layout"):
+        assert re.search(rf"^[✓–] +{part} ", result.out, re.MULTILINE)
 
     def without_cupy(device: str) -> None:
         raise tg.backend.DeviceError("install it") from ImportError("No module named 'cupy'")
@@ -431,12 +431,24 @@ def test_doctor_names_every_part_and_what_a_missing_one_would_give(call: Any, mo
     monkeypatch.setattr(tg.backend, "named", without_cupy)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("viz.engine.find", lambda: None)
+    monkeypatch.setattr(toolchain, "compiler", lambda: None)
     result = call("doctor")
     words = " ".join(result.out.split())
     cupy = 'pip install ".[cuda12]" in the checkout, or pip install "cupy-cuda12x[ctk]" (No module named \'cupy\')'
-    for remedy in ("NVIDIA GPU with its driver", cupy, "pip install graphviz-pure"):
+    c = 'optimisers\' steps would be compiled, not run in NumPy; install gcc or clang, or pip install "tinygrad-rnn[c]"'
+    for remedy in ("NVIDIA GPU with its driver", cupy, c, "pip install graphviz-pure"):
         assert remedy in words
     assert result.code == 0
+
+
+def test_doctor_says_which_compiler_there_is_or_why_it_is_of_no_use(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = "C compiler: mycc\nversion: mycc 1\nprograms kept in: here"
+    monkeypatch.setattr(toolchain, "compiler", lambda: ["mycc"])
+    monkeypatch.setattr(toolchain, "describe", lambda: described)
+    found = "cells and optimisers' steps are compiled by mycc; version: mycc 1; programs kept in: here"
+    assert f"✓ C {found}" in " ".join(call("doctor").out.split())
+    described = described.replace("mycc 1", "unusable: exec format error")
+    assert re.search("– C none: cells and .* unusable: exec format error", " ".join(call("doctor").out.split()))
 
 
 def test_demo_compares_and_draws(tmp_path: Path, call: Any) -> None:

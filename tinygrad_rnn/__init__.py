@@ -23,11 +23,11 @@ from .context import Ragged
 from .ops import *  # noqa: F403
 from .ops import random
 from .ops.random import manual_seed
+from .program import compiled
+from .program.explain import explain
 from .structure import Structure, StructureError, chain, from_networkx, grid, union
 from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
-from .program import compiled
-from .program.explain import explain
 from .unfold import Unfolding, unfold
 
 # Tensors are written without the ops, and the tape without Tensors: here they meet.

@@ -33,10 +33,10 @@ class Blocks:
 
     def places(self, group: Ids, where: Ids, rows: Ids) -> dict[int, list[Place]]:
         """Where the states of some rows lie that go to the rows `where` of each group."""
-        if len(self._starts) == 1 and len(rows) and rows[-1] - rows[0] == len(rows) - 1 == where[-1] - where[0]:
-            if (np.diff(rows) == 1).all() and (np.diff(where) == 1).all() and (group == group[0]).all():
-                place = Place(0, slice(int(where[0]), int(where[-1]) + 1), slice(int(rows[0]), int(rows[-1]) + 1))
-                return {int(group[0]): [place]}
+        one = len(self._starts) == 1 and len(rows) > 0
+        if one and (group == group[0]).all() and (np.diff(rows) == 1).all() and (np.diff(where) == 1).all():
+            place = Place(0, slice(int(where[0]), int(where[-1]) + 1), slice(int(rows[0]), int(rows[-1]) + 1))
+            return {int(group[0]): [place]}
         block = np.asarray([bisect_right(self._starts, row) - 1 for row in rows.tolist()], np.int64)
         starts = np.asarray([self._starts[b] for b in block.tolist()], np.int64)
         return places(group, where, block, rows - starts)
@@ -50,13 +50,15 @@ class Blocks:
         if not found:
             return lambda field: _initial_rows(initial[field], examples)
         block, where, rows = found[0]
-        if len(found) == 1 and type(where) is slice and where.stop - where.start == count:
+        if len(found) == 1 and type(where) is slice and _length(where) == count:
             return lambda field: _rows_of(self.states[block][field], rows)
         keys = [(beside(initial[0], p.where), beside(initial[0], p.rows)) for p in found]
-        is_empty = np.ones(count, bool)
-        for place in found:
-            is_empty[place.where] = False
-        empty = np.flatnonzero(is_empty)
+        empty = np.zeros(0, np.int64)
+        if sum(_length(place.where) for place in found) < count:
+            is_empty = np.ones(count, bool)
+            for place in found:
+                is_empty[place.where] = False
+            empty = np.flatnonzero(is_empty)
 
         def read(field: int) -> Tensor:
             blocks = [self.states[place.call][field] for place in found]
@@ -78,8 +80,11 @@ def beside(x: Tensor, index: Rows) -> Any:
 def _rows_of(block: Tensor, rows: Rows) -> Tensor:
     if type(rows) is not slice:
         return ops.gather_rows(block, beside(block, rows))
-    whole = rows.stop - rows.start == len(block.data)
-    return block if whole else ops.span(block, 0, rows.start, rows.stop)
+    return block if _length(rows) == len(block.data) else ops.span(block, 0, rows.start, rows.stop)
+
+
+def _length(rows: Rows) -> int:
+    return rows.stop - rows.start if type(rows) is slice else len(rows)
 
 
 def _initial_rows(initial: Tensor, examples: Ids) -> Tensor:

@@ -20,7 +20,7 @@ class Ragged(NamedTuple):
     lengths: Sequence[int] | Ids
 
 
-def of_vertices(context: Any, examples: Ids) -> Any:
+def context_of(context: Any, examples: Ids) -> Any:
     """The context of n vertices that belong to these examples, [n].
 
     Returns:
@@ -35,9 +35,9 @@ def of_vertices(context: Any, examples: Ids) -> Any:
     if isinstance(context, Ragged):
         return _of_ragged(context, examples)
     if isinstance(context, Mapping):
-        return {name: of_vertices(value, examples) for name, value in context.items()}
+        return {name: context_of(value, examples) for name, value in context.items()}
     if isinstance(context, tuple):
-        values = [of_vertices(value, examples) for value in context]
+        values = [context_of(value, examples) for value in context]
         return type(context)(*values) if hasattr(context, "_fields") else tuple(values)
     raise TypeError(f"a context is a Tensor of B rows, a Ragged, or a tuple or dict of these, not {type(context)}")
 

@@ -183,7 +183,7 @@ class Structure:
     @cached_property
     def kinds_used(self) -> list[int]:
         """The kinds that there are."""
-        return [0] if self.kind is None else np.unique(self.kind).tolist()  # type: ignore[no-any-return]
+        return [0] if self.kind is None else np.unique(self.kind).tolist()
 
     @cached_property
     def finals(self) -> Ids:

@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import context as contexts
 from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
+from .context import context_of
+from .inputs import cut_to_calls, ids_and_rows
 from .kept import Kept
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
-from .structure import Ids, Structure, StructureError, ints, ranges
-from .tape import Scope
+from .structure import Ids, Structure, StructureError, ranges
 from .tensor import Tensor
 
 
@@ -57,7 +57,7 @@ class Unfolding:
     ) -> None:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
-        self._no_input = ops.zeros((1, 0), device=self.initial[0].device)  # the row that vertices without input get
+        self._no_input = ops.zeros((1, 0), device=self.initial[0].device)  # what vertices without input get
         self.context, self._structure = context, structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
@@ -108,6 +108,8 @@ class Unfolding:
 
     def _rows(self, ids: Ids) -> Ids:
         """Public ids to internal rows: those of what has grown are the same."""
+        if len(self._rank) == self.size:
+            return self._rank[ids]
         rows, known = ids.copy(), ids < len(self._rank)
         rows[known] = self._rank[ids[known]]
         return rows
@@ -182,8 +184,10 @@ class Unfolding:
         """
         cell, initial = self._cells.of(call.kind)
         count = len(call.examples)
-        if x is None:  # one row, repeated, which a product multiplies once
-            x = ops.broadcast_to(self._no_input, (count, *self._no_input.shape[1:]))
+        if x is None:
+            if len(self._no_input.data) < count:  # one row, repeated, which a product multiplies once
+                self._no_input = ops.broadcast_to(self._no_input[:1], (count, *self._no_input.shape[1:]))
+            x = Tensor(self._no_input.data[:count])
         if segments is None:
             slots = [self._blocks.reader(places.get(k, ()), call.examples, initial) for k in range(cell.arity or 0)]
             kids = Kids(self.fields, slots, None, None, count)
@@ -192,13 +196,13 @@ class Unfolding:
             kids = Kids(self.fields, (), States(self.fields, each), beside(initial[0], segments), count)
         now = tape.thread.now
         outer, streams = now.scope, now.streams
-        scope = now.scope = Scope(name_of(cell), call.level, outer)
+        scope = now.scope = tape.Scope(name_of(cell), call.level, outer)
         if self._kept.parameters is not None:
             scope.observer = self._kept.parameters.observe
         now.streams = self._streams
         self._streams.site = 0
         try:
-            context = None if self.context is None else contexts.of_vertices(self.context, call.examples)
+            context = None if self.context is None else context_of(self.context, call.examples)
             state = cell(x, kids) if context is None else cell(x, kids, context)
             state = self._checked(state, scope, count)
         finally:
@@ -209,7 +213,7 @@ class Unfolding:
         self._blocks.append(call.start, state)
         return state
 
-    def _checked(self, state: State, scope: Scope, count: int) -> State:
+    def _checked(self, state: State, scope: tape.Scope, count: int) -> State:
         """The state a cell gave, refused if it is no state of the kind it takes."""
         if getattr(state, "_fields", None) != self.fields:
             raise TypeError(
@@ -307,7 +311,6 @@ def unfold(
     context: Any = None,
     initial: State | None = None,
     keep: Sequence[str] = (),
-    seed: int | None = None,
 ) -> Unfolding:
     """Compute every vertex of a structure with a cell, level by level.
 
@@ -316,7 +319,7 @@ def unfold(
         structure: what depends on what.
         inputs: rows for all vertices [N, I], or (ids [M], rows [M, I]) for those that have one. A vertex without input
             reads zeros, which are never multiplied. None: no vertex has one, and x is [n, 0].
-        context, initial, keep, seed: see `Unfolding`.
+        context, initial, keep: see `Unfolding`.
 
     Raises:
         StructureError: the structure does not fit the cell, or an input's id is out of range or given twice.
@@ -329,10 +332,15 @@ def unfold(
     >>> tg.unfold(add, tree, ([0, 1], tg.tensor([[3.0], [4.0]]))).roots().h.item()
     7.0
     """
-    run, schedule, ids, rows = begin(cell, structure, inputs, context, initial, keep, seed)
-    if Unfolding.program is not None and Unfolding.program(run, structure, schedule, ids, rows):
-        return run
-    pieces = _in_order_of_calls(schedule, ids, rows)
+    run, schedule, ids, rows = begin(cell, structure, inputs, context, initial, keep)
+    if Unfolding.program is None or not Unfolding.program(run, structure, schedule, ids, rows):
+        step_through(run, schedule, ids, rows)
+    return run
+
+
+def step_through(run: Unfolding, schedule: Schedule, ids: Ids, rows: Tensor | None) -> None:
+    """Call the cells level by level: what an unfolding means, and what a program of it must equal."""
+    pieces = cut_to_calls(schedule, ids, rows)
     with _no_collections():
         for i, (call, x) in enumerate(zip(schedule.runs, pieces, strict=True)):
             if run._cells.of(call.kind)[0].arity is None:
@@ -340,7 +348,6 @@ def unfold(
                 run._run(call, x, {0: places}, segments)
             else:
                 run._run(call, x, schedule.slots[i], None)
-    return run
 
 
 def begin(
@@ -350,14 +357,14 @@ def begin(
     context: Any,
     initial: State | None,
     keep: Sequence[str],
-    seed: int | None,
+    seed: int | None = None,
 ) -> tuple[Unfolding, Schedule, Ids, Tensor | None]:
     """(an unfolding of which nothing is computed yet, its calls, the vertices that have an input, their rows)."""
     run = Unfolding(cell, context, initial, keep, structure, seed)
     run._cells.check(structure)
     if isinstance(context, Tensor) and len(context) != structure.examples:
         raise StructureError(f"the context has {len(context)} rows for {structure.examples} examples")
-    ids, rows = _ids_and_rows(inputs, structure.size)
+    ids, rows = ids_and_rows(inputs, structure.size)
     has_input = np.zeros(structure.size, bool)
     has_input[ids] = True
     schedule = plan(structure, has_input)
@@ -365,41 +372,6 @@ def begin(
     if rows is not None:
         run._take(rows)
     return run, schedule, ids, rows
-
-
-def _ids_and_rows(inputs: Tensor | tuple[Any, Tensor] | None, size: int) -> tuple[Ids, Tensor | None]:
-    """(the vertices that have an input, the rows of their inputs if any has)."""
-    if inputs is None:
-        return np.zeros(0, np.int64), None
-    if not isinstance(inputs, tuple):
-        if len(inputs) != size:
-            raise StructureError(
-                f"{len(inputs)} input rows for {size} vertices; give (ids, rows) if some have no input"
-            )
-        return np.arange(size), inputs
-    ids = ints("the inputs' ids", inputs[0].numpy() if isinstance(inputs[0], Tensor) else inputs[0], kinds="iu")
-    if len(ids) != len(inputs[1]):
-        raise StructureError(f"{len(ids)} vertex ids for {len(inputs[1])} input rows")
-    wrong = ids[(ids < 0) | (ids >= size)]
-    if len(wrong):
-        raise StructureError(f"the inputs name vertex {wrong[0]}; ids go from 0 to {size - 1}")
-    if len(np.unique(ids)) < len(ids):
-        raise StructureError("the inputs name a vertex twice; each vertex has one input")
-    return ids, inputs[1]
-
-
-def _in_order_of_calls(schedule: Schedule, ids: Ids, rows: Tensor | None) -> list[Tensor | None]:
-    """The input rows of each call, cut from one Tensor in internal order."""
-    if rows is None or not schedule.runs:
-        return [None] * len(schedule.runs)
-    row_of = np.full(len(schedule.order), -1)
-    row_of[ids] = np.arange(len(ids))
-    order = row_of[schedule.order]
-    order = order[order >= 0]
-    if (order[1:] < order[:-1]).any():  # distinct numbers that rise are in order
-        rows = ops.gather_rows(rows, beside(rows, order))
-    pieces = ops.split(rows, [len(c.examples) if c.has_input else 0 for c in schedule.runs], axis=0)
-    return [x if c.has_input else None for c, x in zip(schedule.runs, pieces, strict=True)]
 
 
 @contextmanager

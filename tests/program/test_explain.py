@@ -362,3 +362,29 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     group = tg.explain(nn.RNNCell(IN, H + 9), tg.chain([50])).groups[0]
     assert group.target == "NumPy"
     assert "install gcc or clang" in group.why_not_c
+
+
+# What is written about it.
+def test_the_block_of_the_page_runs_and_its_links_lead_to_files(capsys: pytest.CaptureFixture[str]) -> None:
+    page = HERE.parents[2] / "docs" / "compiler.md"
+    text = page.read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(block, str(page), "exec"), {"__name__": "page"})
+    printed = capsys.readouterr().out
+    assert "product x @ weight_ih.T, [n, 20] x [20, 128], over 800 rows at once" in printed
+    assert "it branches on a value" in printed
+    assert all((page.parent / target).exists() for target in re.findall(r"\]\(([^)]+)\)", text))
+
+
+def test_random_draws_are_those_of_the_eager_unfolding(monkeypatch: pytest.MonkeyPatch) -> None:
+    @tg.cell(arity=1, state={"h": H})
+    def noisy(x: Any, kids: Any) -> Any:
+        return 0.5 * kids[0].h + x * tg.random.normal(x.shape) + tg.random.uniform(x.shape)
+
+    chain, x = tg.chain([5, 3]), tg.ones((8, H))
+    assert not tg.explain(noisy, chain, x).reason
+    tg.manual_seed(1)
+    h = tg.unfold(noisy, chain, x).all().h
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "0")
+    tg.manual_seed(1)
+    np.testing.assert_allclose(h.numpy(), tg.unfold(noisy, chain, x).all().h.numpy(), rtol=1e-5)

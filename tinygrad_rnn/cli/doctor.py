@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygrad_rnn import backend
+from tinygrad_rnn.program.c import toolchain
 
 
 class Part(NamedTuple):
@@ -32,7 +33,7 @@ def run() -> None:
     """Print the parts, one a row."""
     console = Console(highlight=False)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for part in (python(), numpy(), blas(), gpu(), array_library(), layout()):
+    for part in (python(), numpy(), blas(), c_compiler(), gpu(), array_library(), layout()):
         mark = "[green]✓[/]" if part.found else "[yellow]–[/]"
         table.add_row(mark, part.name, Text(part.found or f"none: {part.missing}"))
     console.print(table)
@@ -93,6 +94,20 @@ def _blas_threads() -> int | None:
             if hasattr(library, name):
                 return int(getattr(library, name)())
     return None
+
+
+def c_compiler() -> Part:
+    """What compiles C, and where that is kept."""
+    said = "; ".join(toolchain.describe().removeprefix("C compiler: ").splitlines())
+    missing = (
+        "cells and optimisers' steps would be compiled, not run in NumPy; install gcc or clang, or "
+        'pip install "tinygrad-rnn[c]", which brings ziglang'
+    )
+    if toolchain.compiler() is None:
+        return Part("C", None, missing)
+    if "version: unusable" in said:
+        return Part("C", None, f"{missing} ({said})")
+    return Part("C", f"cells and optimisers' steps are compiled by {said}")
 
 
 def gpu() -> Part:

@@ -44,7 +44,7 @@ class StateCell(Module):
 
     def initial(self) -> Any:
         """One row of zeros, in the parameters' dtype and on their device."""
-        like = next(self.parameters())
+        like = next(t for t in vars(self).values() if isinstance(t, Tensor))  # quicker than parameters()
         zeros = ops.zeros((1, self.hidden_size), dtype=like.dtype, device=like.device)
         return self.State(*(zeros for _ in self.State._fields))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import ops
+import numpy as np
+
+from .. import backend, ops
 from ..ops import linear as linear
 from ..ops import random
 from ..tensor import Tensor
@@ -25,9 +27,12 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return x * (kept * (1 / (1 - p) if p < 1 else 0.0))
 
 
-def _reduced(name: str, losses: Tensor, reduction: str, count: int | None = None) -> Tensor:
+def _reduced(
+    name: str, losses: Tensor, reduction: str, count: int | None = None, shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """Losses summed or averaged over `count`, or in `shape` one by one."""
     if reduction == "none":
-        return losses
+        return losses if shape is None else ops.reshape(losses, shape)
     if reduction not in ("mean", "sum"):
         raise ValueError(f"{name}: reduction is 'mean', 'sum' or 'none', not {reduction!r}")
     total = ops.sum(losses)
@@ -86,16 +91,17 @@ def nll_loss(log_probabilities: Tensor, targets: Any, reduction: str = "mean", i
             "cross_entropy takes scores [..., C] and a class id for each row of them, not shapes "
             f"{log_probabilities.shape} and {target.shape}"
         )
-    counts = target != ignore_index
-    counted = int(counts.data.sum())
-    kept = target if counted == target.size else ops.where(counts, target, 0)
-    check_ids("cross_entropy's targets", kept, classes)
+    xp, ids = backend.of(target.data), target.data.reshape(-1)
+    counts = ids != ignore_index
+    counted = int(counts.sum())
+    kept = ids if counted == target.size else xp.where(counts, ids, 0)
+    check_ids("cross_entropy's targets", Tensor(kept), classes)
     # Rows of one long column: their gradient is scattered as rows, whatever the device.
-    first = ops.arange(0, target.size * classes, classes, device=target.device)
-    losses = -ops.gather_rows(ops.reshape(log_probabilities, -1), first + ops.reshape(kept, -1).astype(first.dtype))
-    if kept is not target:
-        losses = ops.where(ops.reshape(counts, -1), losses, 0.0)
-    return _reduced("cross_entropy", ops.reshape(losses, target.shape), reduction, counted)
+    index = Tensor(xp.arange(0, target.size * classes, classes) + xp.astype(kept, np.int64))
+    losses = -ops.gather_rows(ops.reshape(log_probabilities, -1), index)
+    if kept is not ids:
+        losses = ops.where(Tensor(counts), losses, 0.0)
+    return _reduced("cross_entropy", losses, reduction, counted, target.shape)
 
 
 def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:

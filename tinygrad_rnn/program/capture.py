@@ -11,6 +11,7 @@ import copy
 import functools
 import operator
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 CONTAINERS = (list, tuple, dict)
 LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, np.ufunc)  # compared by identity
 FOREIGN = ("tinygrad_rnn", "numpy", "builtins", "networkx")  # whose functions hold nothing of the user's
+METHODS = (types.FunctionType, staticmethod, classmethod, property)
+PLAIN = (bool, int, float, complex, str, list, tuple, dict)  # what constants of a class are
+CHANGING = (np.ndarray, np.random.Generator, set, bytearray, list, dict)  # of which no one can tell what has changed
 DEEP, MANY = 8, 256  # containers within containers, and items of one, beyond which nothing is looked for
 
 
@@ -35,10 +39,12 @@ class Reach:
     """
 
     def __init__(self, cell: Any) -> None:
+        self.cell = weakref.ref(cell)
         self.arity: int | None = cell.arity
         self.tensors: list[Tensor] = []  # each once
         self.names: list[str] = []  # what each is called: an attribute, a variable, an item of one
         self.traces: dict[Any, Any] = {}  # of a cell without a fingerprint
+        self.machines: dict[Any, Any] = {}  # that run the cell, by all that they depend on
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
         self._prints: list[Any] = []
@@ -86,8 +92,8 @@ class Reach:
         if isinstance(thing, list | dict):
             self._checks.append((lambda c, _: len(c), thing, None, len(thing)))
             self._contents.append((thing, copy.copy(thing)))
-        elif kind is object:
-            self._checks.append((lambda c, _: len(vars(c)), thing, None, len(vars(thing))))
+        elif kind is object and hasattr(thing, "__dict__"):
+            self._checks.append((lambda c, _: len(c), vars(thing), None, len(vars(thing))))  # not the cell itself
         for fetch, container, key, part in _parts(thing, kind):
             self._prints.append(key if isinstance(key, CONSTANTS) else repr(key))
             self._checks.append((fetch, container, key, part))
@@ -101,14 +107,20 @@ class Reach:
         """Undo what a trace has written into lists and dicts; whether there was anything."""
         changed = False
         for thing, before in self._contents:
-            same = len(thing) == len(before) and all(
-                a is b for a, b in zip(*((c.values() if isinstance(c, dict) else c) for c in (thing, before)), strict=True)
-            )
-            if not same:
+            if not _same(thing, before):
                 changed = True
                 thing.clear()
                 thing.update(before) if isinstance(thing, dict) else thing.extend(before)
         return changed
+
+
+class Guard:
+    """In place of what changes unseen: whoever looks into it can't be traced."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise Untraceable("it reads an array, a set or a long list: pass it as context, or make it a Tensor")
+
+    __call__ = __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = lambda self, *_: self.read
 
 
 class Twin:
@@ -123,6 +135,7 @@ class Twin:
         self._made = made
         self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []  # attributes and globals, and as they were made
         self._cells: list[tuple[types.CellType, Any]] = []
+        self._containers: list[tuple[Any, Any]] = []
         self.cell = self._of(cell, 0)
 
     def written(self) -> bool:
@@ -130,7 +143,10 @@ class Twin:
         return any(
             space.keys() != before.keys() or any(space[k] is not before[k] for k in before)
             for space, before in self._spaces
-        ) or any(_contents(cell, "") is not before for cell, before in self._cells)
+        ) or any(
+            [_contents(cell, "") is not before for cell, before in self._cells]
+            + [not _same(container, before) for container, before in self._containers]
+        )
 
     def _of(self, thing: Any, depth: int) -> Any:
         """A thing with its Tensors replaced; a container of none is itself."""
@@ -139,7 +155,7 @@ class Twin:
             return made[id(thing)]
         kind = None if isinstance(thing, CONSTANTS) else _kind(thing)
         if kind is None or depth == DEEP:
-            return thing
+            return Guard() if isinstance(thing, CHANGING) else thing
         if isinstance(thing, CONTAINERS):
             items = dict(thing) if isinstance(thing, dict) else dict(enumerate(thing))
             parts = {key: self._of(value, depth + 1) for key, value in items.items()}
@@ -151,15 +167,21 @@ class Twin:
             else:
                 twin = type(thing)(*parts.values()) if hasattr(thing, "_fields") else type(thing)(parts.values())
             made[id(thing)] = twin
+            if not isinstance(twin, tuple):
+                self._containers.append((twin, copy.copy(twin)))
             return twin
         if kind is types.MethodType:
             return types.MethodType(self._of(thing.__func__, depth + 1), self._of(thing.__self__, depth + 1))
         if kind is functools.partial:
             function, args, keywords = (self._of(getattr(thing, n), depth + 1) for n in ("func", "args", "keywords"))
             return functools.partial(function, *args, **keywords)
+        if kind is property:
+            return thing
         return self._object(thing, depth) if kind is object else self._function(thing, depth)
 
     def _object(self, thing: Any, depth: int) -> Any:
+        if not hasattr(thing, "__dict__") or isinstance(thing, (staticmethod, classmethod)):
+            return thing
         try:
             twin = self._made[id(thing)] = copy.copy(thing)
         except Exception as error:
@@ -186,6 +208,19 @@ class Twin:
         return twin
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two lists, or two dicts, hold the same things."""
+    values = [c.values() if isinstance(c, dict) else c for c in (one, other)]
+    return len(one) == len(other) and all(a is b for a, b in zip(*values, strict=True))
+
+
+def _own(thing: Any) -> list[Any]:
+    """A module, or a class and its bases, as far as they are the user's."""
+    owners = thing.__mro__ if isinstance(thing, type) else [thing] if isinstance(thing, types.ModuleType) else []
+    names = [owner.__module__ if isinstance(owner, type) else owner.__name__ for owner in owners]
+    return [owner for owner, name in zip(owners, names, strict=True) if name.partition(".")[0] not in FOREIGN]
+
+
 def _kind(thing: Any) -> Any:
     """How a thing is taken apart: as a container, a function, a method, a partial, an object; None: not at all."""
     if isinstance(thing, CONTAINERS):
@@ -196,9 +231,11 @@ def _kind(thing: Any) -> Any:
         return types.MethodType
     if isinstance(thing, functools.partial):
         return functools.partial
-    if isinstance(thing, type | types.ModuleType) or not hasattr(thing, "__dict__"):
+    if isinstance(thing, property):
+        return property
+    if isinstance(thing, type | types.ModuleType):
         return None
-    return object
+    return object if hasattr(thing, "__dict__") or any("__slots__" in vars(o) for o in _own(type(thing))) else None
 
 
 def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], Any, Any, Any]]:
@@ -206,9 +243,16 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
     if kind is types.FunctionType:
         for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
             yield _contents, cell, name, _contents(cell, name)
-        for name in _names(thing.__code__):
+        names = _names(thing.__code__)
+        for name in names:
             if name in thing.__globals__:
                 yield operator.getitem, thing.__globals__, name, thing.__globals__[name]
+        around = [_contents(cell, "") for cell in thing.__closure__ or ()]
+        for space in [*around, *(thing.__globals__[name] for name in names if name in thing.__globals__)]:
+            for owner in _own(space):  # constants of modules and classes that it names
+                for name in names:
+                    if isinstance(vars(owner).get(name, ...), CONSTANTS):
+                        yield operator.getitem, vars(owner), name, vars(owner)[name]
         for i, default in enumerate(thing.__defaults__ or ()):
             yield operator.getitem, thing.__defaults__, i, default
         for name, default in (thing.__kwdefaults__ or {}).items():
@@ -220,13 +264,17 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
         for name in ("func", "args", "keywords"):
             yield getattr, thing, name, getattr(thing, name)
     elif kind is object:
-        for owner in type(thing).__mro__:  # the code of its methods, and the constants in it
-            if owner.__module__.partition(".")[0] not in FOREIGN:
-                for name, function in vars(owner).items():
-                    if isinstance(function, types.FunctionType):
-                        yield operator.getitem, vars(owner), name, function
-        for name, value in list(vars(thing).items()):
+        for owner in _own(type(thing)):  # the code of its methods, and the constants beside and in it
+            for name, value in vars(owner).items():
+                if isinstance(value, METHODS) or (isinstance(value, PLAIN) and not name.startswith("__")):
+                    yield operator.getitem, vars(owner), name, value
+            for name in owner.__dict__.get("__slots__", ()):
+                if hasattr(thing, name):
+                    yield getattr, thing, name, getattr(thing, name)
+        for name, value in list(getattr(thing, "__dict__", {}).items()):
             yield operator.getitem, vars(thing), name, value
+    elif kind is property:
+        yield getattr, thing, "fget", thing.fget
     else:
         for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
             yield operator.getitem, thing, key, value

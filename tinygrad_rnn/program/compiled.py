@@ -11,25 +11,23 @@ import numpy as np
 
 from .. import ops, tape
 from ..cell import State, name_of
-from ..context import of_vertices
 from ..now import Scope, mode, within
-from ..ops import random
 from ..schedule import Schedule
 from ..structure import Ids, Structure
 from ..tape import Node, Row
 from ..tensor import Tensor
-from ..unfold import Unfolding, unfold
+from ..unfold import Unfolding, begin, step_through
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
-from .graph import READS, Untraceable
+from .graph import Untraceable
 from .layout import Layout
 from .machine import Machine
 from .merge import merged
 from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
-KEPT = 256  # traces that are remembered
+KEPT = 256  # cells, and traces, that are remembered
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -37,15 +35,11 @@ _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 def run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> bool:
     """Compute an unfolding by programs; False, and nothing done, if it must run eagerly."""
     try:
-        _run(unfolding, structure, schedule, ids, rows)
+        prepared = Prepared(unfolding, structure, schedule, ids, rows)
     except Untraceable:
         return False
-    return True
-
-
-def _run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> None:
-    prepared = Prepared(unfolding, structure, schedule, ids, rows)
     prepared.run(unfolding)
+    return True
 
 
 class Prepared:
@@ -71,15 +65,28 @@ class Prepared:
         self.context: dict[tuple[Any, ...], Tensor] = context
         tensors = [t for reach in self.reaches.values() for t in reach.tensors]
         given = [*tensors, *self.initial, *context.values(), *(() if rows is None else (rows,))]
+        if any(len(t.data) < structure.examples for t in context.values()):
+            raise Untraceable("its context has too few rows")
         for t in given:
             if type(t.data) is not np.ndarray:
                 raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
         self.recorded = now.recording and any(t.node is not None for t in given)
-        states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, self.recorded) for v in self.initial)
         missing = unfolding._no_input.data
+        # What the machines depend on; of one cell they are remembered by it.
+        looks = tuple([(t.data.shape, t.data.dtype, t.node is None) for t in given])
+        key = (self.layout.alike, looks, tuple(context), missing.shape[1:], missing.dtype, self.recorded, _numpy_only())
+        first, *others = self.reaches.values()
+        known = None if others else first.machines.get(key)
+        self.machines: list[Machine] = known or self._machines(unfolding, missing)
+        if not others:
+            first.machines[key] = self.machines
+
+    def _machines(self, unfolding: Unfolding, missing: np.ndarray) -> list[Machine]:
+        """A machine for each variant of the layout."""
+        rows = self.inputs
+        states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, self.recorded) for v in self.initial)
         x = None if rows is None else self._spec(rows, rows.data.shape[1:])
         tree = None if unfolding.context is None else _specs(unfolding.context, self._spec)
-        self.machines: list[Machine] = []
         traces: list[Trace] = []
         for variant in self.layout.variants:
             reach = self.reaches[variant.kind]
@@ -90,7 +97,7 @@ class Prepared:
             )  # fmt: skip
             traces.append(_trace(self.cells[variant.kind], reach, signature, _frozen(tree), unfolding.fields))
         recurrent = frozenset(v.options[-1] for t in traces for v in t.reads)
-        self.machines = [_machine(found, recurrent) for found in traces]
+        return [_machine(found, recurrent) for found in traces]
 
     def _spec(self, t: Tensor, shape: tuple[int, ...]) -> Spec:
         return Spec(shape, t.data.dtype.str, self.recorded and t.node is not None)
@@ -143,7 +150,6 @@ class Prepared:
         whole = [ops.output(s, node, f) if node is not None and f in seeds else Tensor(s) for f, s in enumerate(states)]
         unfolding._compiled(layout.row, layout.moved, type(self.initial)(*whole))
 
-
     def _differentiated(self) -> list[Tensor]:
         """The parameters and contexts that the cells' derivatives reach."""
         found = []
@@ -173,6 +179,7 @@ class Backward:
         rest(self.running)
 
     def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
+        """The gradients of the parents, from those of the states by field."""
         if xp is tape.tensors:
             return self._eagerly(g, needed)
         p, layout = self.prepared, self.prepared.layout
@@ -191,7 +198,7 @@ class Backward:
         add(p.inputs, self._inputs(found))
         for v, gradients in zip(layout.variants, found, strict=True):
             tensors = p.reaches[v.kind].tensors
-            examples = p.structure.example[layout.order[v.start : v.start + v.size]] if p.context else None
+            examples = p.structure.example[layout.order[v.start : v.start + v.size]]
             for key, gradient in gradients.items():
                 if key[0] == "parameter":
                     add(tensors[key[1]], gradient)
@@ -231,7 +238,7 @@ class Backward:
         """The derivative recorded: of the eager unfolding of the same inputs."""
         since = tape.next_serial()
         states = self.eager()
-        starts = [(states[f].node, value) for f, value in g.items() if states[f].node is not None]
+        starts = [(node, value) for f, value in g.items() if (node := states[f].node) is not None]
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)
         return [found.get(node) for node in self.parents]
@@ -243,30 +250,21 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
     outer = tape.thread.now.scope
 
     def again() -> Unfolding:
-        with within(outer), mode(recording=True), switched_off(), random.replay(random.snapshot()):
-            return unfold(cell, structure, None if rows is None else (ids, rows), context, initial, seed=seed)
+        with within(outer), mode(recording=True):
+            inputs = None if rows is None else (ids, rows)
+            eager, schedule, vertices, rows_of = begin(cell, structure, inputs, context, initial, (), seed)
+            step_through(eager, schedule, vertices, rows_of)
+        return eager
 
     return again
 
 
-# What may not be compiled.
-_off = False
-
-
-class switched_off:
-    """Inside, everything unfolds eagerly."""
-
-    def __enter__(self) -> None:
-        global _off
-        self.before, _off = _off, True
-
-    def __exit__(self, *_: object) -> None:
-        global _off
-        _off = self.before
+def _numpy_only() -> bool:
+    return os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
 
 
 def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None) -> None:
-    if _off or os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
+    if os.environ.get("TINYGRAD_RNN_COMPILE", "1") == "0":
         raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
     if tape.thread.now.anomaly:
         raise Untraceable("anomalies are looked for op by op")
@@ -294,7 +292,9 @@ def _initial(unfolding: Unfolding, structure: Structure) -> State:
     return first
 
 
-def _layout(structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int) -> Layout:
+def _layout(
+    structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int
+) -> Layout:
     key = (tuple(sorted(arity.items())), zero, initials)
     found = schedule.layouts.get(key)
     if found is None:
@@ -310,7 +310,9 @@ def reach_of(cell: Any) -> Reach:
     """
     try:
         found = _reaches.get(cell)
-        if found is None or not found.valid():
+        if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
+            while len(_reaches) >= KEPT:  # a cell that refers to itself is kept by what is remembered of it
+                _reaches.pop(next(iter(_reaches)))
             found = _reaches[cell] = Reach(cell)
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
@@ -337,7 +339,7 @@ def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tup
 
 def _machine(found: Trace, recurrent: frozenset[int]) -> Machine:
     """The machine of a trace, of whose state the fields `recurrent` are read."""
-    key = recurrent, os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy"
+    key = recurrent, _numpy_only()
     machine: Machine | None = found.machines.get(key)
     if machine is None:
         made = plan.make(merged(found, recurrent), recurrent)
@@ -373,6 +375,3 @@ def _frozen(tree: Any) -> Any:
     if isinstance(tree, dict):
         return tuple((k, _frozen(v)) for k, v in tree.items())
     return tree if tree is None or isinstance(tree, Spec) else tuple(map(_frozen, tree))
-
-
-_ = of_vertices, READS

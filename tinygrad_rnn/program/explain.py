@@ -312,7 +312,7 @@ def written(v: Value, trace: Trace, names: list[str]) -> str:
 
 
 def _in_c(step: Step, machine: Machine) -> bool:
-    return id(step) in getattr(machine.target, "by_step", {})
+    return step in getattr(machine.target, "kernels", ())
 
 
 def _why_not_c(machine: Machine) -> str:

@@ -8,10 +8,13 @@ level, a row for each edge into it, or none (parameters, constants, and what is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .tracer import Tracer
 
 VERTEX, EDGE, PARAMETER = "vertex", "edge", "parameter"
 ELEMENTWISE = frozenset(
@@ -119,27 +122,31 @@ class Value:
         shown = [f"%{a.number}" if isinstance(a, Value) else repr(a) for a in (*self.args, *self.options)]
         return f"%{self.number} = {self.op}({', '.join(shown)}) {self.graph.shown(self.shape)}"
 
+    def _apply(self, name: str, *args: Any) -> Value:
+        found: Value = getattr(self.graph.xp, name)(*args)
+        return found
+
     # fmt: off
-    def __neg__(self) -> Value: return self.graph.xp.negative(self)
-    def __add__(self, other: Any) -> Value: return self.graph.xp.add(self, other)
-    def __radd__(self, other: Any) -> Value: return self.graph.xp.add(other, self)
-    def __sub__(self, other: Any) -> Value: return self.graph.xp.subtract(self, other)
-    def __rsub__(self, other: Any) -> Value: return self.graph.xp.subtract(other, self)
-    def __mul__(self, other: Any) -> Value: return self.graph.xp.multiply(self, other)
-    def __rmul__(self, other: Any) -> Value: return self.graph.xp.multiply(other, self)
-    def __truediv__(self, other: Any) -> Value: return self.graph.xp.divide(self, other)
-    def __rtruediv__(self, other: Any) -> Value: return self.graph.xp.divide(other, self)
-    def __pow__(self, other: Any) -> Value: return self.graph.xp.pow(self, other)
-    def __rpow__(self, other: Any) -> Value: return self.graph.xp.pow(other, self)
-    def __eq__(self, other: object) -> Value: return self.graph.xp.equal(self, other)  # type: ignore[override]
-    def __ne__(self, other: object) -> Value: return self.graph.xp.not_equal(self, other)  # type: ignore[override]
-    def __lt__(self, other: Any) -> Value: return self.graph.xp.less(self, other)
-    def __le__(self, other: Any) -> Value: return self.graph.xp.less_equal(self, other)
-    def __gt__(self, other: Any) -> Value: return self.graph.xp.greater(self, other)
-    def __ge__(self, other: Any) -> Value: return self.graph.xp.greater_equal(self, other)
-    def __and__(self, other: Any) -> Value: return self.graph.xp.bitwise_and(self, other)
-    def __or__(self, other: Any) -> Value: return self.graph.xp.bitwise_or(self, other)
-    def __invert__(self) -> Value: return self.graph.xp.bitwise_invert(self)
+    def __neg__(self) -> Value: return self._apply("negative", self)
+    def __add__(self, other: Any) -> Value: return self._apply("add", self, other)
+    def __radd__(self, other: Any) -> Value: return self._apply("add", other, self)
+    def __sub__(self, other: Any) -> Value: return self._apply("subtract", self, other)
+    def __rsub__(self, other: Any) -> Value: return self._apply("subtract", other, self)
+    def __mul__(self, other: Any) -> Value: return self._apply("multiply", self, other)
+    def __rmul__(self, other: Any) -> Value: return self._apply("multiply", other, self)
+    def __truediv__(self, other: Any) -> Value: return self._apply("divide", self, other)
+    def __rtruediv__(self, other: Any) -> Value: return self._apply("divide", other, self)
+    def __pow__(self, other: Any) -> Value: return self._apply("pow", self, other)
+    def __rpow__(self, other: Any) -> Value: return self._apply("pow", other, self)
+    def __eq__(self, other: object) -> Value: return self._apply("equal", self, other)  # type: ignore[override]
+    def __ne__(self, other: object) -> Value: return self._apply("not_equal", self, other)  # type: ignore[override]
+    def __lt__(self, other: Any) -> Value: return self._apply("less", self, other)
+    def __le__(self, other: Any) -> Value: return self._apply("less_equal", self, other)
+    def __gt__(self, other: Any) -> Value: return self._apply("greater", self, other)
+    def __ge__(self, other: Any) -> Value: return self._apply("greater_equal", self, other)
+    def __and__(self, other: Any) -> Value: return self._apply("bitwise_and", self, other)
+    def __or__(self, other: Any) -> Value: return self._apply("bitwise_or", self, other)
+    def __invert__(self) -> Value: return self._apply("bitwise_invert", self)
     # fmt: on
 
 
@@ -152,7 +159,7 @@ class Graph:
         xp: what computes with its Values.
     """
 
-    def __init__(self, rows: int, edges: int, xp: Any) -> None:
+    def __init__(self, rows: int, edges: int, xp: Tracer) -> None:
         self.rows, self.edges, self.xp = rows, edges, xp
         self.values: list[Value] = []
         self._known: dict[Any, Value] = {}

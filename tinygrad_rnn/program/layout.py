@@ -1,8 +1,8 @@
 """The layout of a program's run: which vertices each variant of the cell computes, and where the states they read lie.
 
-The vertices of a *variant* (one kind of cell, with or without inputs, the same slots filled) follow each other, level by
-level, so that work over all of them is done on slices. In front of all states stand the initial ones, which empty slots
-read like any other.
+The vertices of a *variant* (one kind of cell, with or without inputs, the same slots filled) follow each other, level
+by level, so that work over all of them is done on slices. In front of all states stand the initial ones, which empty
+slots read like any other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 
 from ..schedule import Schedule
 from ..structure import Ids, Structure
-
 
 FEW = 8  # of how many vertices one must have an empty slot for a variant of their own to pay
 
@@ -79,8 +78,8 @@ class Layout:
     Args:
         structure, schedule: what is run, and its calls.
         arity: of the cell of each kind.
-        zero: whether empty slots read zeros that nobody differentiates. Where many vertices have them throughout a level,
-            as the leaves of trees have, these are *folded*: a variant of their own, without the products with zeros.
+        zero: whether empty slots read zeros that nobody differentiates. Where many vertices have them throughout a
+            level, as the leaves of trees have, these are *folded*: a variant of their own, without products with zeros.
         initials: how many initial states there are, 1 or one for each example.
     """
 
@@ -100,7 +99,7 @@ class Layout:
         empty = sum(int(n) for i, (c, n) in enumerate(zip(calls, counts, strict=True))
                     if any((i, k) not in present for k in range(arity[c.kind] or 0)))  # fmt: skip
         folded = zero and empty * FEW > structure.size
-        # As many as examples, where they are read: then the rows before those of a batch of chains are their initial ones.
+        # As many as examples, where they are read: before the first rows of a batch of chains then lie their own.
         self.initials = 1 if folded else max(initials, structure.examples)
         self.variants: list[Variant] = []
         known: dict[tuple[int, bool, tuple[bool, ...]], int] = {}
@@ -132,7 +131,7 @@ class Layout:
                 variant.start = int(at[i])
             a = int(at[i]) - variant.start
             b = a + int(counts[i])
-            first, last = (np.searchsorted(variant.segments, (a, b)) if variant.edges else (0, 0))
+            first, last = np.searchsorted(variant.segments, (a, b)) if variant.edges else (0, 0)
             made = Call(v, a, b, int(first), int(last), done[v])
             done[v] += 1
             variant.calls.append(made)
@@ -141,17 +140,18 @@ class Layout:
         self._slots(structure, arity)
         # (variant, first, last) of calls of one variant that follow each other.
         self.stretches: list[tuple[int, int, int]] = []
-        for c in self.calls:
-            if self.stretches and self.stretches[-1][0] == c.variant:
-                self.stretches[-1] = (c.variant, self.stretches[-1][1], c.number + 1)
-            else:
-                self.stretches.append((c.variant, c.number, c.number + 1))
+        for call_ in self.calls:
+            first = call_.number
+            if self.stretches and self.stretches[-1][0] == call_.variant:
+                first = self.stretches.pop()[1]
+            self.stretches.append((call_.variant, first, call_.number + 1))
+        self.alike = tuple([(v.kind, v.has_input, v.filled) for v in self.variants])
         # The schedule's calls, in the order of these rows.
-        moved = [
-            c._replace(start=self.variants[p.variant].start + p.start, stop=self.variants[p.variant].start + p.stop)
-            for c, p in zip(calls, self.calls, strict=True)
-        ]
-        self.moved = sorted(moved, key=lambda c: (c.start, c.stop))
+        moved = []
+        for run, placed in zip(calls, self.calls, strict=True):
+            first = self.variants[placed.variant].start
+            moved.append(run._replace(start=first + placed.start, stop=first + placed.stop))
+        self.moved = sorted(moved, key=lambda run: (run.start, run.stop))
 
     def _multisets(self, s: Structure, arity: dict[int, int | None], variant_of: Ids, call_of: Ids) -> None:
         """The edges of variants of multisets, by vertex."""

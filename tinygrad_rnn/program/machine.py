@@ -24,7 +24,7 @@ Homes = dict[Value, tuple[Value, int]]  # the concat that a Value is a piece of,
 class Part:
     """A section made ready: what it reads from outside, what it needs room for, what it does.
 
-    `touched` are the Values that some step wants as an array, `addressed` those that compiled steps want the address of.
+    `touched` are the Values that some step wants as an array, `addressed` those whose address compiled steps want.
     """
 
     def __init__(self, section: Section, plan: Plan, target: Any, homes: Homes) -> None:
@@ -51,7 +51,10 @@ class Part:
         homes.update(own)  # later parts read what is kept there
         rows = [v for v in stored if v.domain != PARAMETER and v not in own and not v.is_view]
         self.kept = [v for v in rows if v in plan.kept]
-        self.room = [v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)]
+        self.room = [
+            v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)
+        ]
+        self.lots = _lots(self.room, section, own, [g for _, g in self.writes], target.addresses)
         self.slices = [(v, *own[v]) for v in reversed(stored) if v in own]  # a whole before its pieces
         self.views = [v for v in made if v.is_view and v in plan.kept]
         scratch = {*self.room, *self.reads}
@@ -73,9 +76,48 @@ class Part:
             self.do.append((do, step.values[0].domain == EDGE))
             if addressed:
                 self.do += [(_look(v), v.domain == EDGE) for v in step.values if v.is_view and v in self.touched]
-        self.loop = target.loop(section, self, homes, scratch)
+        looped = section is plan.step or section is plan.back
+        self.loop: Any = target.loop(section, self, homes, scratch) if looped else None
         # Whose arrays are others in every run, even of a frame that lasts.
         self.moving = [v for v in self.addressed if v.domain == PARAMETER or v.op in ("input", "context")]
+
+    def make_room(self, vertices: int, edges: int = 0) -> dict[Value, np.ndarray]:
+        """Arrays for what the part needs room for, of so many rows."""
+        found: dict[Value, np.ndarray] = {}
+        for lot in self.lots:
+            shape = (edges if lot[0].domain == EDGE else vertices, *lot[0].shape[1:])
+            found.update(dict.fromkeys(lot, np.empty(shape, lot[0].dtype)))
+        return found
+
+
+def _lots(room: list[Value], section: Section, own: Homes, ends: list[Value], by_step: bool) -> list[list[Value]]:
+    """Values of which one array has room, each being done with before the next is computed.
+
+    A compiled step reads and writes at once (`by_step`), any other one Value after the other.
+    """
+    place: dict[Value, int] = {}
+    for i, step in enumerate(section.steps):
+        for v in step.values:
+            place[v] = i if by_step else len(place)
+    first, last = dict(place), dict.fromkeys(ends, len(place))
+    for v in reversed(place):
+        for a in v.values:
+            last[a] = max(last.get(a, -1), place[v], last.get(v, -1) if v.is_view else -1)
+    for v in place:  # pieces come before their whole
+        if v in own:
+            whole, _ = own[v]
+            first[whole] = min(first[whole], first[v])
+            last[whole] = max(last.get(whole, -1), last.get(v, -1))
+    lots: list[list[Value]] = []
+    for v in sorted(room, key=lambda v: first[v]):
+        for lot in lots:
+            u = lot[-1]
+            if (u.domain, u.shape, u.dtype) == (v.domain, v.shape, v.dtype) and last.get(u, -1) < first[v]:
+                lot.append(v)
+                break
+        else:
+            lots.append([v])
+    return lots
 
 
 def _homes(stored: list[Value], kept: set[Value], inside: set[Value]) -> Homes:
@@ -210,8 +252,8 @@ class Frame:
             table = self._tables[part]
             self.address(table, part.moving)
         else:
-            for v in part.room:
-                arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
+            for v, array in part.make_room(self.variant.size, self.variant.edges).items():
+                arrays[v.number] = array
             for v, whole, at in part.slices:
                 arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
             table = self.table(part, {})
@@ -230,13 +272,13 @@ class Frame:
                 arrays[v.number] = None
 
     def stepper(
-        self, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None
+        self, part: Part, states: list[np.ndarray], total: list[np.ndarray]
     ) -> Callable[[int, int, int], None] | None:
         """A function that runs a part over calls (first, last, by); None if there is nothing to do."""
         if part in self._steppers:
-            step, renew = self._steppers[part]
+            known, renew = self._steppers[part]
             renew()
-            return step  # type: ignore[no-any-return]
+            return known  # type: ignore[no-any-return]
         if not part.do and not part.writes:
             return None
         counts = self.variant.counts
@@ -266,7 +308,9 @@ class Frame:
     def where(self, v: Value) -> tuple[Any, int]:
         """(which rows, of which field of the state) a Value reads."""
         return (
-            (self.variant.slots[v.options[0]], v.options[1]) if v.op == "kid" else (self.variant.slots[-1], v.options[0])
+            (self.variant.slots[v.options[0]], v.options[1])
+            if v.op == "kid"
+            else (self.variant.slots[-1], v.options[0])
         )
 
     def point(self, table: np.ndarray, v: Value, states: int, start: int, index: int) -> None:
@@ -297,14 +341,14 @@ def address(array: np.ndarray) -> int:
 
 
 def _stepper(
-    frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None
+    frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray]
 ) -> Callable[[int, int, int], None]:
     """A function that steps through calls from Python, with all that it needs made ready once."""
     variant, arrays, machine = frame.variant, frame.arrays, frame.machine
     most = max((c.stop - c.start for c in variant.calls), default=0)
     edges = max((c.last_edge - c.first_edge for c in variant.calls), default=0)
-    room = {v: np.empty((edges if v.domain == EDGE else most, *v.shape[1:]), v.dtype) for v in part.room}
-    now = [a if v.domain == PARAMETER else None for a, v in zip(arrays, machine.values, strict=False)]
+    room = part.make_room(most, edges)
+    now: Arrays = [a if v.domain == PARAMETER else None for a, v in zip(arrays, machine.values, strict=False)]
     table = frame.table(part, room)
     now.append(0 if table is None else table.ctypes.data)
     reads = [(v, *frame.where(v)) for v in part.reads]
@@ -341,7 +385,6 @@ def _stepper(
             for do, of_edges in part.do:
                 do(now, *((d - c, c) if of_edges else (b - a, a)))
             for g, where, f in writes:
-                assert total is not None
                 start, stop = (c, d) if g.domain == EDGE else (a, b)
                 at = where.starts[number]
                 if at >= 0:

@@ -8,7 +8,6 @@ cut of the gradients' graph: there the reads are the gradients of the states, th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .graph import ELEMENTWISE, LEAVES, PARAMETER, READS, SUMS, Value, ancestors, borrowed, dependents, users
 from .trace import Trace
@@ -16,7 +15,8 @@ from .trace import Trace
 LANES, PRODUCT, ROWS, SUM = "lanes", "product", "rows", "sum"
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Step:
     """Something done in one go: a run of elementwise work (lanes), a product, one op of whole rows, a sum over rows."""
 
     kind: str
@@ -66,7 +66,8 @@ def lane(v: Value) -> bool:
     if v.op not in ELEMENTWISE and v.op not in ("cut", "concat", "broadcast_to", "reshape", "sum", "max", "min"):
         return False
     flat = all(
-        a.domain == v.domain and a.ndim <= 2 or a.domain == PARAMETER and a.size == (a.shape or (1,))[-1] for a in v.values
+        (a.domain == v.domain and a.ndim <= 2) or (a.domain == PARAMETER and a.size == (a.shape or (1,))[-1])
+        for a in v.values
     )
     kinds = {a.dtype for a in (v, *v.values) if a.dtype.kind != "b"}
     return flat and len(kinds) <= 1 and all(k.kind == "f" for k in kinds)
@@ -78,12 +79,22 @@ def make(trace: Trace, recurrent: frozenset[int]) -> Plan:
     forward = set(ancestors(trace.states))
     summed = dependents([v for v in order if v.op in SUMS], order)
     parameters = [v for v in order if v.domain == PARAMETER and v not in summed and v.op not in LEAVES]
-    sections = [Section(_steps(part)) for part in parts(trace, recurrent)]
+    before, step, after, early, back, late = (Section(_steps(part)) for part in parts(trace, recurrent))
     found = Plan(
-        trace, recurrent, [v for v in parameters if v in forward], *sections[:3],
-        [v for v in parameters if v not in forward], *sections[3:],
-        [v for v in order if v in summed and v.op not in SUMS], set(), set(),
-    )  # fmt: skip
+        trace=trace,
+        recurrent=recurrent,
+        once=[v for v in parameters if v in forward],
+        before=before,
+        step=step,
+        after=after,
+        once_back=[v for v in parameters if v not in forward],
+        early=early,
+        back=back,
+        late=late,
+        finish=[v for v in order if v in summed and v.op not in SUMS],
+        kept=set(),
+        saved=set(),
+    )
     _keep(found, order)
     return found
 

@@ -111,7 +111,11 @@ class Run:
                 _, method, args = v.options
                 shape = (b - a, *v.shape[1:])
                 generator = streams.next()
-                drawn = generator.integers(*args, shape) if args else getattr(generator, method)(shape, dtype=v.dtype)
+                drawn: Any = (
+                    generator.integers(args[0], args[1], shape)
+                    if args
+                    else getattr(generator, method)(shape, dtype=v.dtype)
+                )
                 frame.arrays[v.number][a:b] = drawn
 
     def forward(self) -> None:
@@ -123,7 +127,7 @@ class Run:
             frame.all(machine.before, self.states)
             frame.make(machine.step)
             frame.make(machine.after)
-        self._loop("step", None)
+        self._loop("step", [])
         for frame in self.frames:
             frame.all(frame.machine.after, self.states)
             for number in frame.machine.forgotten if not self.lasts else ():
@@ -158,12 +162,21 @@ class Run:
             frame.once(frame.machine.plan.finish)
             gradients_of = frame.machine.plan.trace.gradients.items()
             found.append({key: frame.arrays[g.number] for key, g in gradients_of if key[0] not in READS})
-        return found, [g[:first] for g in total]
+            self._give(frame, found[-1])
+        return found, [g[:first].copy() if self.lasts else g[:first] for g in total]
 
-    def _loop(self, name: str, total: list[np.ndarray] | None) -> None:
+    def _give(self, frame: Frame, found: dict[Any, np.ndarray]) -> None:
+        """Let go of the gradient of the inputs: a later backward pass, or run, must not write into it."""
+        rows = found.get(("input",))
+        if rows is not None and (self.lasts or rows.base is not None):
+            found["input",] = rows.copy()
+        elif rows is not None:
+            frame.arrays[frame.machine.plan.trace.gradients["input",].number] = None
+
+    def _loop(self, name: str, total: list[np.ndarray]) -> None:
         """Run one part of every plan call by call: forward, or backward where there are gradients to add up."""
         steps = [frame.stepper(getattr(frame.machine, name), self.states, total) for frame in self.frames]
-        for variant, first, last in self.layout.stretches if total is None else self.layout.stretches[::-1]:
+        for variant, first, last in self.layout.stretches[::-1] if total else self.layout.stretches:
             step = steps[variant]
             if step is not None:
-                step(first, last, 1) if total is None else step(last - 1, first - 1, -1)
+                step(last - 1, first - 1, -1) if total else step(first, last, 1)

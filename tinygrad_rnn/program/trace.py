@@ -21,7 +21,7 @@ from ..cell import Cell, Kids, States
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Reach
-from .graph import LEAVES, PARAMETER, READS, Graph, Untraceable, Value
+from .graph import LEAVES, PARAMETER, READS, SUMS, Graph, Untraceable, Value, ancestors
 from .tracer import Tracer
 
 PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
@@ -31,7 +31,7 @@ backend.stand_ins(Value, XP)
 
 
 class Spec(NamedTuple):
-    """What a trace knows of a Tensor: the shape of a row (of a parameter: its shape), the dtype, and if it is recorded."""
+    """What a trace knows of a Tensor: the shape of a row (a parameter's whole shape), the dtype, if it is recorded."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -136,16 +136,16 @@ class _Draws:
         return self._draw("integers", shape, np.int64, low, high)
 
 
-def _trace(
-    cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int
-) -> Trace:
+def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...], rows: int, edges: int) -> Trace:
     graph = XP.graph = Graph(rows, edges, XP)
     found = Trace(graph, fields)
     leaves: dict[Any, Tensor] = {}
+    stand_ins: list[tuple[Tensor, Value]] = []
 
     def leaf(key: tuple[Any, ...], lead: tuple[int, ...], spec: Spec) -> Tensor:
         value = graph.value(key[0], (), key[1:], (*lead, *spec.shape), spec.dtype)
         tensor = Tensor(value, Leaf(value.shape) if spec.recorded else None)
+        stand_ins.append((tensor, value))
         if spec.recorded:
             leaves[key] = tensor
         return tensor
@@ -182,9 +182,11 @@ def _trace(
         since = tape.next_serial()
         given = () if signature.context is None else (context(signature.context, ()),)
         state = twin.cell(x, kids, *given)
-        if twin.written():
+        if twin.written() or any(t.data is not value for t, value in stand_ins):
             raise Untraceable("it writes to an attribute, or to a variable outside")
         found.states = _states(state, signature, fields, rows)
+        if any(v.op in SUMS for v in ancestors(found.states)):
+            raise Untraceable("it sums over rows: a cell must leave axis 0 as it is")
         nodes = [value.node for value in state]
         if any(n is not None for n in nodes):
             _refuse_hooks([n for n in nodes if n is not None], since)
@@ -206,14 +208,16 @@ def _states(state: Any, signature: Signature, fields: tuple[str, ...], rows: int
     """
     if getattr(state, "_fields", None) != fields:
         raise Untraceable("it does not return the state that it takes")
-    found = []
+    found: list[Value] = []
     for value, spec in zip(state, signature.states, strict=True):
         array = XP.asarray(value.data)
         if array.shape[1:] != spec.shape or array.shape[0] not in (rows, 1) or array.dtype != spec.dtype:
             raise Untraceable("it returns a state of another shape or dtype than it takes")
         array = XP.broadcast_to(array, (rows, *spec.shape))
         if array.op in LEAVES or array.is_view or any(array is other for other in found):
-            array = array.graph.value("positive", (array,), (len(found),), array.shape, array.dtype)  # an array of its own
+            array = array.graph.value(
+                "positive", (array,), (len(found),), array.shape, array.dtype
+            )  # an array of its own
         found.append(array)
     return found
 

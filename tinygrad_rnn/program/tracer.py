@@ -52,19 +52,27 @@ class Tracer(threading.local):
         return x if x.dtype == dtype else self._elementwise("astype", (x,), (np.dtype(dtype).str,))
 
     def asarray(self, x: Any) -> Value:
-        """x itself, or a constant of one repeated number.
+        """x itself.
 
         Raises:
-            Untraceable: an array from outside the cell.
+            Untraceable: an array from outside the cell, such as that of a Tensor found by no name.
+        """
+        if isinstance(x, Value):
+            return x
+        raise Untraceable("it reads an array that it can't find again: pass it as context, or make it an attribute")
+
+    def from_numpy(self, x: Any) -> Value:
+        """A constant that the cell has made of numbers: one number, repeated.
+
+        Raises:
+            Untraceable: there are several.
         """
         if isinstance(x, Value):
             return x
         host = np.asarray(x)
         if host.size and (host == host.flat[0]).all():
             return self.full(host.shape, host.flat[0].item(), dtype=host.dtype)
-        raise Untraceable("it reads an array that it can't find again: pass it as context, or make it an attribute")
-
-    from_numpy = asarray
+        return self.asarray(x)
 
     # Constants.
     def full(self, shape: Any, fill: Any, dtype: Any = None) -> Value:
@@ -312,7 +320,9 @@ class Tracer(threading.local):
 
     def _segments(self, op: str, rows: Value, index: Any, count: int, *options: Any) -> Value:
         if isinstance(index, Value) and index.op == "segments" and not len(index) and not len(rows):
-            return self.full((count, *rows.shape[1:]), options[0] if options else 0, rows.dtype)  # no vertex has an edge
+            return self.full(
+                (count, *rows.shape[1:]), options[0] if options else 0, rows.dtype
+            )  # no vertex has an edge
         if not isinstance(index, Value) or index.op != "segments" or count != self.graph.rows or rows.domain != EDGE:
             raise Untraceable("it adds up rows: a cell must leave axis 0 as it is")
         return self.graph.value(op, (rows, index), options, (count, *rows.shape[1:]), rows.dtype)
@@ -355,4 +365,3 @@ def _hashable(items: tuple[Any, ...]) -> tuple[Any, ...]:
 def index_of(items: tuple[Any, ...]) -> tuple[Any, ...]:
     """The index of which `_hashable` made a key."""
     return tuple(slice(*i[1:]) if isinstance(i, tuple) else i for i in items)
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from ..graph import PARAMETER, READS, Value
@@ -16,6 +17,7 @@ from ..plan import Step
 
 TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
 FOLDS = frozenset(["sum", "max", "min"])
+WIDEST = 1 << 14  # elements of a row that is folded: what is read again behind the fold lies on the stack
 _LIBM = {
     "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
     "asinh", "acosh", "atanh", "erf", "floor", "ceil", "trunc", "atan2", "hypot", "pow",
@@ -41,6 +43,8 @@ def supported(step: Step, real: str) -> bool:
 
 def _supported(v: Value, real: str) -> bool:
     if any(a.dtype.str[1:] not in (real, "b1") for a in (v, *v.values) if a.op != "random"):
+        return False
+    if v.op in FOLDS and v.values[0].width > WIDEST:
         return False
     return v.op in _C or v.op in _LIBM or v.op in FOLDS or v.is_view or v.op in (
         "concat", "abs", "round", "clip", "astype", "logaddexp"
@@ -73,8 +77,8 @@ class Loop:
 class Kernel:
     """Prints a step as `static void NAME(char **p, long start, long n)`.
 
-    p[number] is the array of a Value. Of predecessors' states p[number] is where the rows lie and p[number + size] which
-    of them are read, or NULL if they follow each other.
+    p[number] is the array of a Value. Of predecessors' states p[number] is where the rows lie and p[number + size]
+    which of them are read, or NULL if they follow each other.
 
     Args:
         step: what is computed.
@@ -97,6 +101,7 @@ class Kernel:
         for v in step.values:
             self.phase[v] = max((self.phase[a] + (a.op in FOLDS) for a in v.values if a in self.inside), default=0)
         self.temporary = self._temporary()
+        self.text = self._text()
 
     def _cuts(self) -> dict[Value, set[int]]:
         """The columns at which each Value must be cut, so that pieces of all that belong together are alike."""
@@ -131,7 +136,7 @@ class Kernel:
             and not a.is_view and a.op != "concat"
         }  # fmt: skip
 
-    def text(self) -> str:
+    def _text(self) -> str:
         """The function."""
         body: list[str] = []
         self.rows = Loop(1, "        ")
@@ -141,12 +146,6 @@ class Kernel:
             loops: dict[int, Loop] = {}
             folds = [v for v in self.values if self.phase[v] == phase and v.op in FOLDS]
             sinks = [v for v in self.values if self.phase[v] == phase and (v in self.stored or v in self.temporary)]
-            for v in sinks:
-                for at, length in self._pieces(v):
-                    if v.op == "concat" and self._at_home(v, at):
-                        continue
-                    loop = self._loop(loops, length)
-                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
             for v in folds:
                 a = v.values[0]
                 start = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}[v.op]
@@ -159,14 +158,25 @@ class Kernel:
                         f"fold{v.number} += {value};" if better is None else
                         f"if ({value} {better} fold{v.number} || {value} != {value}) fold{v.number} = {value};"
                     )  # fmt: skip
+            for v in sinks:
+                for at, length in self._pieces(v):
+                    if v.op == "concat" and self._at_home(v, at):
+                        continue
+                    loop = self._loop(loops, length)
+                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
             body += [self.rows.indent + line for line in self.rows.lines[printed:]]
             printed = len(self.rows.lines)
-            for length, loop in loops.items():
+            # What is stored for the row comes last: it may be a fold, which the loops before it compute.
+            for length, loop in sorted(loops.items(), key=lambda item: item[0] == 1):
                 if length == 1:
                     body += [self.rows.indent + line for line in loop.stores]
                     loop.stores = []
                     continue
-                sums = [f"fold{v.number}" for v in folds if v.op == "sum" and any(f"fold{v.number} +=" in s for s in loop.stores)]
+                sums = [
+                    f"fold{v.number}"
+                    for v in folds
+                    if v.op == "sum" and any(f"fold{v.number} +=" in s for s in loop.stores)
+                ]
                 pragma = f"#pragma omp simd reduction(+:{', '.join(sums)})" if sums else "#pragma GCC ivdep"
                 body += [pragma, f"        for (long j = 0; j < {length}; j++) {{"]
                 body += [f"            {line}" for line in (*loop.lines, *loop.stores)]
@@ -190,7 +200,7 @@ class Kernel:
 
     def _pieces(self, v: Value) -> list[tuple[int, int]]:
         cuts = sorted(self.cuts[v])
-        return [(a, b - a) for a, b in zip(cuts, cuts[1:])]
+        return [(a, b - a) for a, b in pairwise(cuts)]
 
     def _at_home(self, concat: Value, at: int) -> bool:
         """Whether the piece at a column of a concat is stored there when it is computed."""
@@ -286,6 +296,9 @@ def _expression(v: Value, args: list[str], kind: str) -> str:
         low = f"{args[0]} < {args[1]} ? {args[1]} : " if v.args[1] is not None else ""
         high = f"{args[0]} > {args[2]} ? {args[2]} : " if v.args[2] is not None else ""
         return f"{low}{high}{args[0]}"
-    larger, smaller = f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})", f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})"
+    larger, smaller = (
+        f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})",
+        f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})",
+    )
     same = f"{args[0]} == {args[1]} ? {args[0]} + (REAL){math.log(2)!r} : "
     return f"{same}{larger} + log1p{suffix}(exp{suffix}({smaller} - {larger}))"

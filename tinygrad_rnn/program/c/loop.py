@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..graph import EDGE, READS, Value
 from ..machine import Frame, Homes, Part, address
-from ..plan import LANES, PRODUCT, Section
-from .kernel import pointer
+from ..plan import LANES, PRODUCT, Section, Step
+from .kernel import Kernel, pointer
 
 MOST = 256  # rows of a level; for more, and wide ones, BLAS uses its caches better than our products of packed matrices
 
@@ -23,7 +23,9 @@ class Loop:
 
     most = MOST
 
-    def __init__(self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: dict[int, str]) -> None:
+    def __init__(
+        self, name: str, section: Section, part: Part, homes: Homes, scratch: set[Value], kernels: Mapping[Step, Kernel]
+    ) -> None:
         self.name, self.section, self.part, self.homes, self.scratch = name, section, part, homes, scratch
         self.kernels = kernels  # the function of each step of elementwise work
         self.size = len(next(iter((*section.values, *(g for _, g in part.writes)))).graph.values)
@@ -71,12 +73,14 @@ class Loop:
                 n = v.number
                 lines.append(f"const {real} *a{n} = ({real} *)p[{n}];")
                 room = f"({real} *)p[{self._slot('room', n)}]"
-                lines.append(f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}")
+                lines.append(
+                    f"if (s{n} < 0) {{ gather_rows(n, {v.width}, a{n}, i{n}, {room}, {v.width}); a{n} = {room}; }}"
+                )
         work = []
-        for i, step in enumerate(self.section.steps):
+        for step in self.section.steps:
+            if step in self.kernels:
+                work.append(f"{self.kernels[step].name}(p, start, n);")
             if step.kind == LANES:
-                if i in self.kernels:
-                    work.append(f"{self.kernels[i]}(p, start, n);")
                 continue
             (v,) = step.values
             left, base = self._place(v.args[0])
@@ -85,7 +89,7 @@ class Loop:
             packed = f"({real} *)p[{self._slot('packed', v.number)}]"
             k, m = v.args[1].shape
             work.append(f"gemm(n, {k}, {m}, {left}, {base.width}, {packed}, {out}, {into.width});")
-        for number, (key, g) in enumerate(self.part.writes):
+        for number, (_, g) in enumerate(self.part.writes):
             total, starts, index = (self._slot(what, number) for what in ("total", "to", "rows"))
             source, base = self._place(g)
             roots[base.number] = base
@@ -93,8 +97,9 @@ class Loop:
                 "{",
                 f"    {real} *const into = ({real} *)p[{total}];",
                 f"    const int64_t at = ((int64_t *)p[{starts}])[c];",
-                f"    if (at >= 0) add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
-                f"    else scatter_add_rows(n, {g.width}, {source}, {base.width}, (long long *)p[{index}] + start, into);",
+                f"    const long long *const rows = (long long *)p[{index}] + start;",
+                f"    if (at < 0) scatter_add_rows(n, {g.width}, {source}, {base.width}, rows, into);",
+                f"    else add_rows(n, {g.width}, {source}, {base.width}, into + at * {g.width});",
                 "}",
             ]
         pointers = [pointer(v, self.scratch) + ";" for v in roots.values()]
@@ -107,10 +112,10 @@ class Loop:
         )
 
     def bind(
-        self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray] | None, most: int
+        self, frame: Frame, part: Part, states: list[np.ndarray], total: list[np.ndarray], most: int
     ) -> tuple[Callable[[int, int, int], None], Callable[[], None]]:
-        """(the loop over the arrays of a frame, what must be called before the frame's next run) for calls of `most` rows."""
-        room = {v: np.empty((most, *v.shape[1:]), v.dtype) for v in part.room}
+        """The loop over the arrays of a frame, in calls of `most` rows; and what to call before its next run."""
+        room = part.make_room(most)
         table = frame.table(part, room, len(self.extra))
         assert table is not None
         frame.address(table, self.roots.values(), room)
@@ -127,7 +132,6 @@ class Loop:
             elif what in ("total", "to", "rows"):
                 name, _ = part.writes[key[0]]
                 where = frame.variant.slots[name[1]]
-                assert total is not None
                 array = {"total": total[name[-1]], "to": where.starts_array, "rows": where.index}[what]
             elif what == "room":
                 v = by_number[key[0]]
@@ -159,18 +163,17 @@ class Loop:
     pack: Any
 
 
-def possible(section: Section, part: Part, real: str, done: set[int]) -> bool:
+def possible(section: Section, part: Part, real: str, kernels: Mapping[Step, Kernel]) -> bool:
     """Whether every step of a part can be done in C."""
     if not section.steps or any(v.domain == EDGE for v in section.values):
         return False
     if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
         return False
-    for i, step in enumerate(section.steps):
-        if step.kind == LANES and i not in done:
+    for step in section.steps:
+        if step.kind == LANES and step not in kernels and not all(v.is_view for v in step.values):
             return False
         if step.kind not in (LANES, PRODUCT):
             return False
         if step.kind == PRODUCT and step.values[0].dtype.str[1:] != real:
             return False
     return True
-

@@ -27,10 +27,9 @@ class CTarget:
 
     def __init__(self, real: str) -> None:
         self.real = real
-        self.kernels: list[Kernel] = []
-        self.functions: list[Any] = []
+        self.kernels: dict[Step, Kernel] = {}
+        self.functions: dict[str, Any] = {}
         self.loops: list[Loop] = []
-        self.by_step: dict[int, str] = {}
 
     def stored(self, step: Step, crossing: set[Value]) -> list[Value]:
         """The Values of a step that need an array: what other steps read."""
@@ -44,33 +43,28 @@ class CTarget:
         """A step of elementwise work, and the Values whose addresses it wants."""
         if not supported(step, self.real) or all(v.is_view for v in step.values):
             return numpy_target.lanes(step, homes, stored, scratch)
-        number = len(self.kernels)
-        kernel = Kernel(f"k{number}", step, [v for v in step.values if v in stored], homes, scratch)
-        self.kernels.append(kernel)
-        self.by_step[id(step)] = kernel.name
-        functions = self.functions
-        kernel.text()
+        kernel = Kernel(f"k{len(self.kernels)}", step, [v for v in step.values if v in stored], homes, scratch)
+        self.kernels[step] = kernel
+        functions, name = self.functions, kernel.name
 
         def do(arrays: Arrays, rows: int, start: int) -> None:
-            functions[number](arrays[-1], start, rows)
+            functions[name](arrays[-1], start, rows)
 
         return do, set(kernel.used.values())
 
     def loop(self, section: Section, part: Part, homes: Homes, scratch: set[Value]) -> Loop | None:
         """The loop over thin levels, if every step of it can be done in C."""
-        kernels = {i: self.by_step[id(step)] for i, step in enumerate(section.steps) if id(step) in self.by_step}
-        quiet = {i for i, step in enumerate(section.steps) if all(v.is_view for v in step.values)}
-        if not possible(section, part, self.real, {*kernels, *quiet}):
+        if not possible(section, part, self.real, self.kernels):
             return None
-        loop = Loop(f"loop{len(self.loops)}", section, part, homes, scratch, kernels)
+        loop = Loop(f"loop{len(self.loops)}", section, part, homes, scratch, self.kernels)
         self.loops.append(loop)
         return loop
 
     def source(self) -> str:
         """The whole C source."""
         parts = [prelude({"f4": "float", "f8": "double"}[self.real])]
-        for kernel in self.kernels:
-            parts.append(kernel.text())
+        for kernel in self.kernels.values():
+            parts.append(kernel.text)
             parts.append(f"void {kernel.name}_(char **p, long start, long n) {{ {kernel.name}(p, start, n); }}")
         parts += [loop.text for loop in self.loops]
         if self.loops:
@@ -79,16 +73,13 @@ class CTarget:
 
     def load(self) -> bool:
         """Compile; False if that can't be done."""
-        if not self.kernels:
+        if not self.kernels and not self.loops:
             return True
         library = toolchain.load(self.source())
         if library is None:
             return False
-        for kernel in self.kernels:
-            function = getattr(library, f"{kernel.name}_")
-            function.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long]
-            function.restype = None
-            self.functions.append(function)
+        for kernel in self.kernels.values():
+            self.functions[kernel.name] = _typed(getattr(library, f"{kernel.name}_"), "pll")
         for loop in self.loops:
             loop.function = _typed(getattr(library, loop.name), "plll")
             loop.packed_size = _typed(library.packed_size_, "ll")
@@ -106,4 +97,3 @@ def _typed(function: Any, kinds: str) -> Any:
 _EXPORTS = """long packed_size_(long k, long m) { return packed_size(k, m); }
 
 void pack_(const REAL *b, long rs, long cs, long k, long m, REAL *out) { pack(b, rs, cs, k, m, out); }"""
-

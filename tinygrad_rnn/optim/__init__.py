@@ -1,39 +1,34 @@
 """Optimisers, gradient clipping and learning-rate schedules, with PyTorch's names, defaults and update rules.
 
 The gradient of a table of which only some rows were read stays rows (`gradient.Rows`): plain SGD and Adagrad
-touch these rows alone; where an average decays, all of it decays but only rows are added. The result is
-exactly that of the dense gradient.
+touch these rows alone; where an average decays, all of it decays but only rows are added. The result is that of the
+dense gradient. What a step does is a function beside its optimiser; `rule` runs it, in NumPy, CuPy or C.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from . import backend, ops, tape
-from .backend import Array
-from .gradient import Rows
-from .tensor import Tensor
+from .. import backend, ops, tape
+from ..backend import Array
+from ..gradient import Rows
+from ..tensor import Tensor
+from .rule import NOTHING, Rule, add, move
 
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Group = dict[str, Any]
 State = dict[str, Any]
-Part = tuple[Array | None, Array]  # some rows (None: all) and their values
 # What an option may be: not negative, or at least 0 and below 1 where it weighs an average.
 _AVERAGES = ("alpha", "betas")
 
 
-def _add(target: Array, rows: Array | None, values: Array) -> None:
-    """target += values, of which there may be some rows only."""
-    if rows is None:
-        target += values
-    else:
-        target[rows] += values
-
-
-def _some(array: Array, rows: Array | None) -> Array:
-    return array if rows is None else array[rows]
+@functools.cache
+def _penalised(rule: Rule) -> Rule:
+    """The rule with weight decay as the derivative of an L2 penalty."""
+    return lambda xp, n, g, p, **states: rule(xp, n, g + n.decay * p, p, **states)
 
 
 class Optimizer:
@@ -93,6 +88,12 @@ class Optimizer:
                 if p.node is not None:
                     p.node.grad = None
 
+    _decayed: Callable[[Rule], Rule] = staticmethod(_penalised)
+
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        """What the next step does, the names of the arrays it remembers, and its numbers."""
+        raise NotImplementedError
+
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
         for group in self.param_groups:
@@ -100,24 +101,16 @@ class Optimizer:
                 g = None if p.node is None else p.node.grad
                 if g is None:
                     continue
-                rows, values = None, g.data if isinstance(g, Tensor) else g
-                if type(g) is Rows:
-                    rows, values, _ = g.coalesced()
-                rows, values = self._decay(p.data, rows, values, group)
-                self._update(p.data, rows, values, self.state.setdefault(p, {}), group)
+                state = self.state.setdefault(p, {})
+                rule, names, numbers = self._rule(state, group)
+                if decay := group["weight_decay"]:
+                    rule, numbers = self._decayed(rule), numbers | {"decay": decay, "keep": 1 - group["lr"] * decay}
+                for name in [name for name in names if name not in state]:
+                    first = group.get("initial_accumulator_value", 0.0)
+                    state[name] = backend.of(p.data).full(p.shape, first, dtype=p.dtype)
+                arrays = {"p": p.data, **{name: state[name] for name in names}}
+                move(rule, numbers, g.data if isinstance(g, Tensor) else g, arrays)
                 tape.wrote(p.data)
-
-    def _decay(self, data: Array, rows: Array | None, values: Array, group: Group) -> Part:
-        """The gradient with weight_decay * parameter added: the derivative of an L2 penalty."""
-        if not group["weight_decay"]:
-            return rows, values
-        whole = data * group["weight_decay"]
-        _add(whole, rows, values)
-        return None, whole
-
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        """Move one parameter by its gradient, which is `values` at `rows` (None: everywhere)."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """What a later `load_state_dict` needs, in PyTorch's layout: NumPy arrays and what JSON can hold."""
@@ -155,6 +148,31 @@ class Optimizer:
         self.state = states
 
 
+def _scaled(xp: Any, g: Array, square: Array, eps: float, mean: Array = None) -> Array:
+    """g over the root of a sum or mean of squares, which may be taken about their mean."""
+    if g is NOTHING:
+        return g
+    root = xp.sqrt(square if mean is None else square - mean * mean)
+    root += eps
+    return g / root
+
+
+def _sgd(xp: Any, n: Any, g: Array, p: Array) -> None:
+    add(p, n.rate * g)
+
+
+def _momentum(xp: Any, n: Any, g: Array, p: Array, momentum_buffer: Array) -> None:
+    momentum_buffer *= n.momentum
+    add(momentum_buffer, n.gain * g)
+    p += n.rate * momentum_buffer
+
+
+def _nesterov(xp: Any, n: Any, g: Array, p: Array, momentum_buffer: Array) -> None:
+    momentum_buffer *= n.momentum
+    add(momentum_buffer, n.gain * g)
+    p += n.rate * (g + n.momentum * momentum_buffer)
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent: p -= lr * g, or along a velocity v = momentum * v + (1 - dampening) * g.
 
@@ -188,22 +206,18 @@ class SGD(Optimizer):
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError("SGD: nesterov needs a momentum and no dampening")
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        momentum = group["momentum"]
-        if momentum:
-            velocity = state.get("momentum_buffer")
-            if velocity is None:
-                velocity = state["momentum_buffer"] = backend.of(data).zeros_like(data)
-                _add(velocity, rows, values)
-            else:
-                velocity *= momentum
-                _add(velocity, rows, values * (1 - group["dampening"]))
-            if group["nesterov"]:
-                ahead = velocity * momentum
-                _add(ahead, rows, values)
-                velocity = ahead
-            rows, values = None, velocity
-        _add(data, rows, values * -group["lr"])
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        rate, momentum = -group["lr"], group["momentum"]
+        if not momentum:
+            return _sgd, (), {"rate": rate}
+        gain = 1 - group["dampening"] if "momentum_buffer" in state else 1.0  # the first velocity is the gradient
+        rule = _nesterov if group["nesterov"] else _momentum
+        return rule, ("momentum_buffer",), {"rate": rate, "momentum": momentum, "gain": gain}
+
+
+def _adagrad(xp: Any, n: Any, g: Array, p: Array, sum: Array) -> None:
+    add(sum, g * g)
+    add(p, n.rate * _scaled(xp, g, sum, n.eps))
 
 
 class Adagrad(Optimizer):
@@ -233,17 +247,25 @@ class Adagrad(Optimizer):
              "initial_accumulator_value": initial_accumulator_value, "eps": eps},
         )  # fmt: skip
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        xp = backend.of(data)
-        if not state:
-            state["sum"] = xp.full(data.shape, group["initial_accumulator_value"], dtype=data.dtype)
-        state["step"] = state.get("step", 0) + 1
-        _add(state["sum"], rows, values * values)
-        step = xp.sqrt(_some(state["sum"], rows))
-        step += group["eps"]
-        xp.divide(values, step, out=step)
-        step *= -group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
-        _add(data, rows, step)
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        state["step"] = t = state.get("step", 0) + 1
+        return _adagrad, ("sum",), {"eps": group["eps"], "rate": -group["lr"] / (1 + (t - 1) * group["lr_decay"])}
+
+
+def _rmsprop(
+    xp: Any, n: Any, g: Array, p: Array, square_avg: Array, grad_avg: Array = None, momentum_buffer: Array = None
+) -> None:
+    square_avg *= n.alpha
+    add(square_avg, n.gain * (g * g))
+    if grad_avg is not None:
+        grad_avg *= n.alpha
+        add(grad_avg, n.gain * g)
+    step = _scaled(xp, g, square_avg, n.eps, grad_avg)
+    if momentum_buffer is not None:
+        momentum_buffer *= n.momentum
+        add(momentum_buffer, step)
+        step = momentum_buffer
+    add(p, n.rate * step)
 
 
 class RMSprop(Optimizer):
@@ -268,27 +290,23 @@ class RMSprop(Optimizer):
              "centered": centered},
         )  # fmt: skip
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        xp, alpha, momentum = backend.of(data), group["alpha"], group["momentum"]
-        names = ["square_avg", *["grad_avg"] * group["centered"], *["momentum_buffer"] * bool(momentum)]
-        for name in names:
-            if name not in state:
-                state[name] = xp.zeros_like(data)
-        state["square_avg"] *= alpha
-        _add(state["square_avg"], rows, values * values * (1 - alpha))
-        mean = _some(state["square_avg"], rows)
-        if group["centered"]:
-            state["grad_avg"] *= alpha
-            _add(state["grad_avg"], rows, values * (1 - alpha))
-            mean = mean - _some(state["grad_avg"], rows) ** 2
-        step = xp.sqrt(mean)
-        step += group["eps"]
-        xp.divide(values, step, out=step)
-        if momentum:
-            state["momentum_buffer"] *= momentum
-            _add(state["momentum_buffer"], rows, step)
-            rows, step = None, state["momentum_buffer"]
-        _add(data, rows, step * -group["lr"])
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        names = ["square_avg", *["grad_avg"] * group["centered"], *["momentum_buffer"] * bool(group["momentum"])]
+        numbers = {name: group[name] for name in ("alpha", "eps", "momentum")}
+        return _rmsprop, tuple(names), {**numbers, "gain": 1 - group["alpha"], "rate": -group["lr"]}
+
+
+def _adam(xp: Any, n: Any, g: Array, p: Array, exp_avg: Array, exp_avg_sq: Array) -> None:
+    exp_avg *= n.beta1
+    add(exp_avg, n.gain1 * g)
+    exp_avg_sq *= n.beta2
+    add(exp_avg_sq, n.gain2 * (g * g))
+    p += n.rate * _scaled(xp, exp_avg, exp_avg_sq, n.eps)
+
+
+def _adamw(xp: Any, n: Any, g: Array, p: Array, **states: Array) -> None:
+    p *= n.keep
+    _adam(xp, n, g, p, **states)
 
 
 class Adam(Optimizer):
@@ -315,25 +333,20 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, data: Array, rows: Array | None, values: Array, state: State, group: Group) -> None:
-        xp, (beta1, beta2) = backend.of(data), group["betas"]
-        if not state:
-            state.update(step=0, exp_avg=xp.zeros_like(data), exp_avg_sq=xp.zeros_like(data))
-        state["step"] += 1
-        state["exp_avg"] *= beta1
-        _add(state["exp_avg"], rows, values * (1 - beta1))
-        state["exp_avg_sq"] *= beta2
-        _add(state["exp_avg_sq"], rows, values * values * (1 - beta2))
-        step = xp.sqrt(state["exp_avg_sq"])
-        step /= math.sqrt(1 - beta2 ** state["step"])
-        step += group["eps"]
-        xp.divide(state["exp_avg"], step, out=step)
-        step *= -group["lr"] / (1 - beta1 ** state["step"])
-        data += step
+    def _rule(self, state: State, group: Group) -> tuple[Rule, tuple[str, ...], dict[str, float]]:
+        state["step"] = t = state.get("step", 0) + 1
+        beta1, beta2 = group["betas"]
+        start = math.sqrt(1 - beta2**t)
+        return _adam, ("exp_avg", "exp_avg_sq"), {
+            "beta1": beta1, "gain1": 1 - beta1, "beta2": beta2, "gain2": 1 - beta2,
+            "eps": group["eps"] * start, "rate": -group["lr"] * start / (1 - beta1**t),
+        }  # fmt: skip
 
 
 class AdamW(Adam):
     """Adam with weights that decay by themselves, p *= 1 - lr * weight_decay (Loshchilov & Hutter 2019)."""
+
+    _decayed = staticmethod(lambda rule: _adamw)
 
     def __init__(
         self,
@@ -344,10 +357,6 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
-
-    def _decay(self, data: Array, rows: Array | None, values: Array, group: Group) -> Part:
-        data *= 1 - group["lr"] * group["weight_decay"]
-        return rows, values
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:

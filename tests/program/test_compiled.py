@@ -1,0 +1,804 @@
+"""Unfoldings run as programs: what may change between runs, what makes a cell run eagerly, and that both are one."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import types
+import weakref
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tinygrad_rnn as tg
+from tests.program.cells import Random, as_function, dags, inputs_of, numbers, recipes, run, running, same
+from tinygrad_rnn import nn
+from tinygrad_rnn.program import compiled
+from tinygrad_rnn.program.c import toolchain
+
+W = 3
+SCALE = 0.5  # read by cells, and changed
+SETTINGS = types.SimpleNamespace(scale=0.5)
+targets = pytest.mark.parametrize(
+    "target",
+    ["NumPy", pytest.param("C", marks=pytest.mark.skipif(toolchain.compiler() is None, reason="no C compiler"))],
+)
+State = namedtuple("State", ["h"])
+
+
+def leaf(*shape: int, seed: int = 0) -> tg.Tensor:
+    return tg.asarray(numbers(*shape, seed=seed) * 0.5).requires_grad_()
+
+
+def gradients(states: Any, by: list[tg.Tensor], **options: Any) -> list[np.ndarray]:
+    loss = sum((value * tg.asarray(numbers(*value.shape))).sum() for value in states)
+    return [g.numpy() for g in tg.grad(loss, by, **options)]
+
+
+def agrees(cell: Any, by: list[tg.Tensor], compiles: bool | None = True, width: int = W, **options: Any) -> None:
+    """On a batch of chains, the NumPy target gives what the eager loop gives; the cell compiles, or it does not."""
+    s, x = tg.chain([3, 0, 2]), leaf(5, width, seed=9)
+    eager = run(cell, s, x, [x, *by], **options)
+    same(run(cell, s, x, [x, *by], "NumPy", compiles, **options), eager, 1e-11)
+
+
+class Plain(nn.Module):
+    """tanh(x + h W) with whatever a test adds."""
+
+    arity = 1
+
+    def __init__(self, width: int = W) -> None:
+        self.w, self.b = leaf(width, width), leaf(1, width, seed=3)
+        self.p = 0.5
+        self.drop = nn.Dropout(0.5)
+
+    def initial(self) -> State:
+        return State(tg.zeros((1, self.w.shape[0]), dtype="float64"))
+
+    def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+        return State(tg.tanh(x + kids[0].h @ self.w * self.p + self.b))
+
+
+# Many kinds of cells
+
+
+slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=40, suppress_health_check=slow)
+@given(
+    case=st.sampled_from([1, 2, None]).flatmap(
+        lambda arity: st.tuples(recipes(arity, (3, 1)), recipes(arity, (3, 1)), dags(arity, kinds=2))
+    ),
+    which=st.sampled_from(["all", "some"]),
+    function=st.booleans(),
+)
+def test_kinds_of_cells_are_run_together(case: Any, which: str, function: bool) -> None:
+    one, other, s = case
+    modules = [Random(r._replace(context="none", learned=False), "float64") for r in (one, other)]
+    cells = dict(enumerate(as_function(m) if function else m for m in modules))
+    if function:  # each function has a State class of its own, but their fields are the same
+        cells[1].State = cells[0].State
+    inputs, rows = inputs_of(s, which, "float64")
+    by = [rows, *(p for m in modules for p in m.weights.parameters())]
+    same(run(cells, s, inputs, by, "NumPy"), run(cells, s, inputs, by), 1e-11)
+
+
+def test_kinds_may_mix_slots_and_multisets() -> None:
+    class Bag(Plain):
+        arity = None
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x + kids.max(kids.each.h @ self.w)))
+
+    cells = {0: Plain(), 1: Bag()}
+    s = tg.Structure(5, [0, 1, 1, 2, 3], [1, 2, 3, 3, 4], [0, -1, -1, -1, 0], kind=[0, 0, 1, 1, 0])
+    x = leaf(5, W)
+    by = [x, cells[0].w, cells[1].w]
+    same(run(cells, s, x, by, "NumPy"), run(cells, s, x, by), 1e-11)
+
+
+@targets
+@pytest.mark.parametrize("broad", [40, 300, 1])
+def test_levels_of_any_breadth(target: str, broad: int) -> None:
+    """Thin levels run in a loop in C, broad ones through BLAS, and a structure may have both."""
+    cell = nn.LSTMCell(W, 4)
+    s = tg.chain([3] * broad + [9] * 2)
+    x = tg.asarray(numbers(s.size, W).astype(np.float32)).requires_grad_()
+    by = [x, *cell.parameters()]
+    same(run(cell, s, x, by, target), run(cell, s, x, by), 1e-5)
+
+
+@targets
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}])
+def test_layers_with_lengths_and_given_states(
+    target: str, kind: Any, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = kind(2, 3, dtype="float64", **options)
+    x = leaf(4, 4, 2)
+    count = 4 if options else 1
+    state = [leaf(count, 4, 3, seed=s) for s in range(2 if kind is nn.LSTM else 1)]
+    given_state: Any = tuple(state) if kind is nn.LSTM else state[0]
+    found = []
+    for where in ("eager", target, target):
+        with running(where) as reasons:
+            for given in (None, given_state):
+                output, final = layer(x, given, lengths=[2, 0, 4, 1])
+                finals = final if isinstance(final, tuple) else (final,)
+                by = [x, *layer.parameters(), *(state if given is not None else [])]
+                found.append([output.numpy(), *(f.numpy() for f in finals), *gradients((output, *finals), by)])
+        assert where == "eager" or reasons == [None] * len(reasons)
+    for ours, theirs in zip(found[2:], [*found[:2]] * 2, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+# Derivatives
+
+
+def test_derivatives_of_second_order_go_through_a_program() -> None:
+    cell, s = Plain(2), tg.chain([2, 1])
+    x = leaf(3, 2)
+
+    def unfolded(x: tg.Tensor, w: tg.Tensor, b: tg.Tensor) -> tg.Tensor:
+        cell.w, cell.b = w, b
+        return (tg.unfold(cell, s, x).all().h * tg.asarray(numbers(3, 2))).sum()
+
+    with running("NumPy") as reasons:
+        tg.gradcheck(unfolded, [x, leaf(2, 2, seed=1), leaf(1, 2, seed=2)], order=2)
+    assert None in reasons
+
+
+@targets
+def test_a_gradient_penalty_is_the_eager_one(target: str) -> None:
+    cell, s, x = Plain(), tg.chain([2, 3]), leaf(5, W)
+    found = []
+    for where in ("eager", target):
+        with running(where):
+            h = tg.unfold(cell, s, x).last().h
+            (slope,) = tg.grad((h * h).sum(), [x], create_graph=True)
+            found.append([slope.numpy(), *gradients([slope], [x, cell.w, cell.b])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_a_second_derivative_draws_the_masks_of_the_first_pass() -> None:
+    cell, s, x = Plain(), tg.chain([3]), leaf(3, W)
+    cell.forward = lambda x, kids: State(tg.tanh(cell.drop(x) + kids[0].h @ cell.w))  # type: ignore[method-assign]
+    found = []
+    for where in ("eager", "NumPy"):
+        with running(where):
+            tg.manual_seed(4)
+            h = tg.unfold(cell, s, x).all().h
+            after = tg.random.uniform(2).numpy()
+            (slope,) = tg.grad((h * h).sum(), [x], create_graph=True)
+            found.append([h.numpy(), after, slope.numpy(), *gradients([slope], [x, cell.w])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+@targets
+def test_gradients_are_the_callers_own(target: str) -> None:
+    """Neither a second backward pass nor a later run of the structure writes into them."""
+    cell, s, x = Plain(), tg.chain([2, 3]), leaf(5, W)
+    h0 = State(leaf(2, W, seed=4))
+    held, copies = [], []
+    with running(target):
+        for i in range(4):
+            loss = (tg.unfold(cell, s, x * (i + 1.0), initial=h0).all().h ** 2).sum()
+            for by in ([x, *h0], [cell.w, x, cell.b]):
+                held += tg.grad(loss, by, retain_graph=True)
+            copies += [g.numpy().copy() for g in held[len(copies) :]]
+    assert all(np.array_equal(a.numpy(), b) for a, b in zip(held, copies, strict=True))
+
+
+def test_two_unfoldings_of_one_structure_wait_for_their_backward_pass_side_by_side() -> None:
+    cell, s = Plain(), tg.chain([2, 3])
+    xs = [leaf(5, W, seed=i) for i in range(4)]
+    with running("NumPy"):
+        losses = [(tg.unfold(cell, s, x).all().h ** 2).sum() for x in xs]
+        ours = [tg.grad(loss, [x, cell.w]) for loss, x in zip(losses, xs, strict=True)]
+    for x, found in zip(xs, ours, strict=True):
+        with running("eager"):
+            theirs = tg.grad((tg.unfold(cell, s, x).all().h ** 2).sum(), [x, cell.w])
+        for a, b in zip(found, theirs, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-11)
+
+
+def test_without_recording_nothing_is_recorded() -> None:
+    cell, x = Plain(), leaf(3, W)
+    with running("NumPy") as reasons, tg.no_grad():
+        found = tg.unfold(cell, tg.chain([3]), x).all().h
+    assert (reasons, found.requires_grad) == ([None], False)
+    with running("eager"):
+        np.testing.assert_allclose(found.numpy(), tg.unfold(cell, tg.chain([3]), x).all().h.numpy(), rtol=1e-12)
+
+
+def test_parameters_frozen_and_thawed_between_runs() -> None:
+    cell = Plain()
+    for frozen in ([], [cell.w], [cell.w, cell.b], [cell.b], []):
+        for p in (cell.w, cell.b):
+            p.requires_grad_(all(p is not f for f in frozen))
+        agrees(cell, [p for p in (cell.w, cell.b) if p.requires_grad])
+
+
+def test_tied_weights_get_the_sum_of_their_gradients() -> None:
+    class Tied(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.again = self.w
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x @ self.again.T + kids[0].h @ self.w))
+
+    cell = Tied()
+    agrees(cell, [cell.w])
+    cell.again = leaf(W, W, seed=8)
+    agrees(cell, [cell.w, cell.again])
+
+
+def test_a_weight_that_is_written_before_the_backward_pass_is_refused() -> None:
+    cell, s, x = Plain(), tg.chain([3]), leaf(3, W)
+    for frozen in (False, True):
+        cell.w.requires_grad_(not frozen)
+        for where in ("eager", "NumPy"):
+            with running(where):
+                h = tg.unfold(cell, s, x).last().h
+                cell.load_state_dict({"w": np.eye(W), "b": cell.b.numpy()})
+                with pytest.raises(tg.GraphError):
+                    h.sum().backward()
+
+
+# What changes between runs
+
+
+@pytest.mark.parametrize("name", ["w", "b"])
+def test_an_attribute_that_is_bound_anew_is_read_anew(name: str) -> None:
+    cell = Plain()
+    agrees(cell, [cell.w, cell.b])
+    setattr(cell, name, leaf(*getattr(cell, name).shape, seed=8))
+    agrees(cell, [cell.w, cell.b])
+    getattr(cell, name).data = getattr(cell, name).data * 2.0
+    agrees(cell, [cell.w, cell.b])
+
+
+def test_variables_around_a_function_may_be_bound_anew() -> None:
+    w, factor = leaf(W, W), 0.5
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return tg.tanh(x + kids[0].h @ w * factor)
+
+    agrees(cell, [w])
+    w = leaf(W, W, seed=4)
+    agrees(cell, [w])
+    factor = 2.0
+    agrees(cell, [w])
+
+
+class Settings:
+    scale = 0.5
+
+
+class Slotted:
+    __slots__ = ("scale",)
+
+    def __init__(self) -> None:
+        self.scale = 0.5
+
+
+class Constants(Plain):
+    """Reads numbers wherever a program may keep them."""
+
+    factor = 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers, self.slotted, self.array = {"p": [0.5]}, Slotted(), np.full(W, 0.5)
+        self.many = [0.5] * 300
+        self.read: Callable[[Any], Any] = lambda cell: 1.0
+
+    @property
+    def from_property(self) -> float:
+        return SCALE
+
+    @staticmethod
+    def from_static() -> float:
+        return SCALE
+
+    @classmethod
+    def from_class(cls) -> float:
+        return cls.factor
+
+    def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+        return State(tg.tanh(x + kids[0].h @ self.w * self.read(self)))
+
+
+def set_scale(cell: Any, value: float) -> None:
+    globals()["SCALE"] = value
+
+
+CONSTANTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, float], Any]]] = {
+    "an attribute": (lambda c: c.p, lambda c, v: setattr(c, "p", v)),
+    "a global": (lambda c: SCALE, set_scale),
+    "a global's attribute": (lambda c: SETTINGS.scale, lambda c, v: setattr(SETTINGS, "scale", v)),
+    "an item": (lambda c: c.numbers["p"][0], lambda c, v: c.numbers["p"].__setitem__(0, v)),
+    "a class attribute": (lambda c: c.factor, lambda c, v: setattr(Constants, "factor", v)),
+    "another class's attribute": (lambda c: Settings.scale, lambda c, v: setattr(Settings, "scale", v)),
+    "a property": (lambda c: c.from_property, set_scale),
+    "a static method": (lambda c: c.from_static(), set_scale),
+    "a class method": (lambda c: c.from_class(), lambda c, v: setattr(Constants, "factor", v)),
+    "a slot": (lambda c: c.slotted.scale, lambda c, v: setattr(c.slotted, "scale", v)),
+    "an array": (lambda c: tg.asarray(c.array), lambda c, v: c.array.fill(v)),
+    "a long list": (lambda c: c.many[7], lambda c, v: c.many.__setitem__(7, v)),
+    "another module's": (lambda c: tests_settings.SCALE, lambda c, v: setattr(tests_settings, "SCALE", v)),
+}
+tests_settings = types.ModuleType("tests_settings")
+
+
+@pytest.mark.parametrize("place", CONSTANTS)
+def test_a_constant_may_change_between_runs(place: str) -> None:
+    read, write = CONSTANTS[place]
+    cell = Constants()
+    cell.read = read
+    for value in (0.5, 3.0, 1.0, 1, True, 0.5):
+        write(cell, value)
+        agrees(cell, [cell.w], compiles=None)
+    write(cell, 0.5)
+
+
+def test_training_and_evaluation() -> None:
+    cell = Plain()
+    cell.forward = lambda x, kids: State(tg.tanh(cell.drop(x) + kids[0].h @ cell.w))  # type: ignore[method-assign]
+    agrees(cell, [cell.w])
+    cell.eval()
+    agrees(cell, [cell.w])
+    cell.train()
+    agrees(cell, [cell.w])
+    cell.drop.p = 0.1
+    agrees(cell, [cell.w])
+
+
+def test_cells_made_anew_share_one_trace() -> None:
+    def made(seed: int) -> Any:
+        w = leaf(W, W, seed=seed)
+        return tg.cell(arity=1, state={"h": W})(lambda x, kids: tg.tanh(x + kids[0].h @ w)), w
+
+    cell, w = made(0)
+    agrees(cell, [w])
+    before = len(compiled._traces)
+    for seed in range(1, 4):
+        cell, w = made(seed)
+        agrees(cell, [w])
+    assert len(compiled._traces) == before
+
+
+def test_cells_that_are_equal_are_not_the_same() -> None:
+    @dataclass(frozen=True)
+    class Cell:
+        width: int
+        w: Any = field(compare=False)
+        arity = 1
+
+        def initial(self) -> State:
+            return State(tg.zeros((1, self.width), dtype="float64"))
+
+        def __call__(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x + kids[0].h @ self.w))
+
+    cells = [Cell(W, leaf(W, W, seed=i)) for i in range(2)]
+    for cell in cells:
+        agrees(cell, [cell.w], compiles=None)
+
+
+# What runs eagerly, with the same results
+
+
+def by_branch(cell: Any, x: Any, h: Any) -> Any:
+    return x + h if float(x.sum()) > 0 else x - h
+
+
+def by_item(cell: Any, x: Any, h: Any) -> Any:
+    return x + h * x.max().item()
+
+
+def sums_rows(cell: Any, x: Any, h: Any) -> Any:
+    return x + h.sum(axis=0, keepdims=True)
+
+
+def first_row(cell: Any, x: Any, h: Any) -> Any:
+    return x[0] + h
+
+
+def in_reverse(cell: Any, x: Any, h: Any) -> Any:
+    return x + tg.flip(h, axis=0)
+
+
+def flattened(cell: Any, x: Any, h: Any) -> Any:
+    return tg.reshape(tg.reshape(x + h, -1) * 0.5, x.shape)
+
+
+def by_count(cell: Any, x: Any, h: Any) -> Any:
+    return x + h * (1.0 / len(x))
+
+
+def normalised(cell: Any, x: Any, h: Any) -> Any:
+    return x + h - tg.mean(h)
+
+
+def foreign(cell: Any, x: Any, h: Any) -> Any:
+    return x + h * tg.asarray(np.linspace(0.0, 1.0, W))
+
+
+def through_numpy(cell: Any, x: Any, h: Any) -> Any:
+    return x + h + tg.asarray(np.sin(x.numpy()))
+
+
+def products_of_rows(cell: Any, x: Any, h: Any) -> Any:
+    return x + (x @ h.T) @ h
+
+
+def hooked(cell: Any, x: Any, h: Any) -> Any:
+    y = x + h
+    if y.requires_grad:
+        y.register_hook(lambda g: g * 2.0)
+    return y
+
+
+@pytest.mark.parametrize(
+    "body",
+    [by_branch, by_item, sums_rows, first_row, in_reverse, flattened, by_count, normalised, foreign, through_numpy,
+     products_of_rows, hooked],
+)  # fmt: skip
+def test_what_is_no_function_of_rows_runs_eagerly(body: Any) -> None:
+    cell = Plain()
+    cell.forward = lambda x, kids: State(tg.tanh(body(cell, x, kids[0].h @ cell.w)))  # type: ignore[method-assign]
+    for _ in range(2):
+        agrees(cell, [cell.w], compiles=False)
+
+
+def appends(cell: Any, h: Any) -> None:
+    cell.log.append(h)
+
+
+def counts(cell: Any, h: Any) -> None:
+    cell.calls += 1
+
+
+def puts(cell: Any, h: Any) -> None:
+    cell.seen[len(cell.seen)] = h
+
+
+def replaces(cell: Any, h: Any) -> None:
+    cell.buffer = h
+
+
+def writes_into(cell: Any, h: Any) -> None:
+    cell.count[0] = cell.count[0] + 1.0
+
+
+def sets_data(cell: Any, h: Any) -> None:
+    cell.count.data = cell.count.data + 1.0
+
+
+def nested(cell: Any, h: Any) -> None:
+    cell.deep["list"].append(1)
+
+
+def global_write(cell: Any, h: Any) -> None:
+    global SCALE
+    SCALE = 0.25
+
+
+@pytest.mark.parametrize(
+    "write", [appends, counts, puts, replaces, writes_into, sets_data, nested, global_write], ids=lambda f: f.__name__
+)
+def test_what_a_cell_writes_is_there_as_if_it_had_run_eagerly(write: Any) -> None:
+    def made() -> Any:
+        cell = Plain()
+        cell.log, cell.calls, cell.seen, cell.buffer = [], 0, {}, tg.zeros((1, W), dtype="float64")
+        cell.count, cell.deep = tg.zeros(1, dtype="float64"), {"list": []}
+
+        def forward(x: Any, kids: Any) -> State:
+            h = tg.tanh(x + kids[0].h @ cell.w)
+            write(cell, h)
+            return State(h)
+
+        cell.forward = forward  # type: ignore[method-assign]
+        return cell
+
+    found = []
+    for where in ("eager", "NumPy"):
+        cell = made()
+        with running(where):
+            for _ in range(3):  # a second run finds what the first one left
+                tg.unfold(cell, tg.chain([3, 2]), leaf(5, W))
+        log, seen = [h.tolist() for h in cell.log], {k: v.tolist() for k, v in cell.seen.items()}
+        found.append((log, cell.calls, seen, cell.buffer.tolist(), cell.count.tolist(), cell.deep, SCALE))
+        set_scale(cell, 0.5)
+    np.testing.assert_equal(found[1], found[0])
+
+
+def test_a_variable_outside_that_is_written_is_written_once_per_call() -> None:
+    calls, w = 0, leaf(W, W)
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return tg.tanh(x + kids[0].h @ w)
+
+    with running("NumPy"):
+        for _ in range(2):
+            tg.unfold(cell, tg.chain([3, 2]), leaf(5, W))
+    assert calls == 6
+
+
+HIDDEN = weakref.WeakValueDictionary()  # names that no one looks into
+
+
+@pytest.mark.parametrize("values", ["random", "ones", "zeros", "one number"])
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("where", ["a weak dictionary", "a class attribute", "a method's global"])
+def test_a_tensor_that_is_found_by_no_name_is_read_at_every_call(values: str, learned: bool, where: str) -> None:
+    cell = Plain()
+    data = {"random": numbers(W), "ones": np.ones(W), "zeros": np.zeros(W), "one number": np.ones(())}[values]
+
+    class Hides(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            if where == "a weak dictionary":
+                b = HIDDEN["b"]
+            else:
+                b = self.bias if where == "a class attribute" else SETTINGS.bias
+            return State(tg.tanh(x + kids[0].h @ self.w + b))
+
+    cell = Hides()
+    bias = tg.tensor(data, dtype="float64").requires_grad_(learned)
+    HIDDEN["b"], Hides.bias, SETTINGS.bias = bias, bias, bias  # type: ignore[attr-defined]
+    by = [cell.w, *([bias] if learned else [])]
+    agrees(cell, by, compiles=None)
+    bias.data = np.asarray(bias.data + 0.5)
+    agrees(cell, by, compiles=None)
+    bias.data[...] = 0.25
+    agrees(cell, by, compiles=None)
+    del SETTINGS.bias
+
+
+def test_a_ragged_context_and_kept_gradients_run_eagerly() -> None:
+    class Attends(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x + kids[0].h @ self.w + context.mean(context.each)))
+
+    cell, rows = Attends(), leaf(4, W, seed=7)
+    context = tg.Ragged(rows, [1, 0, 3])
+    agrees(cell, [cell.w, rows], compiles=False, context=context)
+    plain = Plain()
+    with running("NumPy") as reasons:
+        found = tg.unfold(plain, tg.chain([2]), leaf(2, W), keep=("state_grad", "parameter_grad"))
+        found.last().h.sum().backward()
+        assert found.state_grad.h.shape == (2, W)
+        assert found.parameter_grad(plain.w).shape == (2, W, W)
+    assert reasons != [None]
+
+
+def test_an_anomaly_is_found_where_it_is() -> None:
+    cell = Plain()
+    cell.forward = lambda x, kids: State(tg.log(kids[0].h - 1.0) * x)  # type: ignore[method-assign]
+    with running("NumPy"), tg.detect_anomaly(), pytest.raises(tg.AnomalyError, match=r"level 0"):
+        tg.unfold(cell, tg.chain([2]), leaf(2, W))
+
+
+def message(call: Callable[[], Any]) -> tuple[type[Exception], str]:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        call()
+    return caught.type, str(caught.value)
+
+
+WRONG: dict[str, Any] = {
+    "a state of another width": lambda c, x, h: State(tg.concat([h, h], axis=1)),
+    "too few rows": lambda c, x, h: State(h[:1] if len(h) > 1 else tg.concat([h, h], axis=0)),
+    "no state": lambda c, x, h: h,
+    "other fields": lambda c, x, h: namedtuple("Other", ["g"])(h),
+    "shapes that do not broadcast": lambda c, x, h: State(h + tg.ones((len(h), W + 1))),
+    "an error of its own": lambda c, x, h: 1 / 0,
+    "a slot it has not": lambda c, x, h: State(c.kids[1].h),
+    "an unknown field": lambda c, x, h: State(c.kids[0].c),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_cell_that_is_wrong_is_told_so_as_eagerly(what: str) -> None:
+    cell = Plain()
+
+    def forward(x: Any, kids: Any) -> Any:
+        cell.kids = kids
+        return WRONG[what](cell, x, x + kids[0].h @ cell.w)
+
+    def wrong() -> Any:
+        return tg.unfold(cell, tg.chain([2, 3]), leaf(5, W))
+
+    cell.forward = forward  # type: ignore[method-assign]
+    with running("eager"):
+        expected = message(wrong)
+    with running("NumPy"):
+        assert [message(wrong), message(wrong)] == [expected] * 2
+
+
+@pytest.mark.parametrize("context", [(leaf(1, W),), {"q": leaf(2, W), "r": leaf(1, W)}])
+def test_a_context_of_too_few_rows_is_refused_as_eagerly(context: Any) -> None:
+    cell = Plain()
+    first = (lambda c: c["r"]) if isinstance(context, dict) else (lambda c: c[0])
+    cell.forward = lambda x, kids, context: State(x + kids[0].h + first(context))  # type: ignore[method-assign]
+    call = lambda: tg.unfold(cell, tg.chain([2, 3]), leaf(5, W), context=context)  # noqa: E731
+    with running("eager"):
+        expected = message(call)
+    with running("NumPy"):
+        assert message(call) == expected
+
+
+# Numbers
+
+
+@targets
+def test_nan_and_infinity_pass_through(target: str) -> None:
+    @tg.cell(arity=1, state={"h": 6, "c": 4, "m": 1})
+    def cell(x: Any, kids: Any) -> Any:
+        y = x + kids[0].h[:, :4] * 0.5
+        big = tg.max(y, axis=1, keepdims=True)
+        h = tg.concat([tg.sigmoid(y[:, :2]), tg.tanh(y[:, :2]), tg.exp(y[:, 2:])], axis=1)
+        first = y[:, :1]
+        c = tg.concat([tg.maximum(first, 0.3), tg.minimum(first, 0.3), tg.relu(first), tg.clip(first, -1, 1)], axis=1)
+        return h, c, tg.where(tg.isnan(big), 7.0, big)
+
+    inf, nan = np.inf, np.nan
+    x = tg.tensor([[nan, 1, -inf, 800], [inf, -inf, 0, 90], [-inf, 2, nan, -800], [1, 2, 3, inf]], dtype="float32")
+    with np.errstate(all="ignore"):
+        eager, ours = (run(cell, tg.chain([2, 2]), x, [], where) for where in ("eager", target))
+    for name, a in ours.items():
+        np.testing.assert_allclose(a, eager[name], rtol=1e-5, err_msg=name)
+
+
+# Results
+
+
+@targets
+def test_results_by_id_and_levels_that_follow(target: str) -> None:
+    cell = Plain()
+    s = tg.Structure(6, [5, 4, 3, 1], [4, 3, 0, 2], [0, 0, 0, 0], example=[0, 1, 1, 0, 0, 0], examples=3)
+    x = leaf(6, W)
+    found = []
+    for where in ("eager", target):
+        with running(where) as reasons:
+            unfolded = tg.unfold(cell, s, x)
+            states = [unfolded.all(), unfolded.rows([3, 0, 3]), unfolded.roots(), unfolded.last()]
+            states.append(unfolded.advance(leaf(2, W, seed=5), [[0], [2]]))
+            states += [unfolded.all(), unfolded.last(), unfolded.rows([7, 2])]
+            assert sorted(len(block.h) for block in unfolded.blocks)[-1] <= 8
+            assert (unfolded.size, unfolded.has_input.tolist()) == (8, [True] * 8)
+            assert reasons in ([None], ["TINYGRAD_RNN_COMPILE=0 switches programs off"])
+            found.append([v.h.numpy() for v in states] + gradients([v.h for v in states], [x, cell.w]))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_no_inputs_at_all() -> None:
+    cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids: tg.tanh(kids[0].h * 0.5 + 1.0))
+    same(run(cell, tg.chain([4, 1]), None, [], "NumPy"), run(cell, tg.chain([4, 1]), None, []), 1e-6)
+
+
+# Threads, memory, depth
+
+
+@targets
+def test_threads_run_one_module_at_once(target: str) -> None:
+    cell, s = nn.LSTMCell(W, 4, dtype="float64"), tg.chain([5, 3, 0, 4])
+    xs = [leaf(12, W, seed=i) for i in range(4)]
+
+    def once(x: tg.Tensor) -> list[np.ndarray]:
+        return gradients(tg.unfold(cell, s, x).all(), [x, *cell.parameters()])
+
+    with running("eager"):
+        expected = [once(x) for x in xs]
+    wrong: list[Any] = []
+    start = threading.Barrier(len(xs))
+
+    def work(i: int) -> None:
+        start.wait()
+        try:
+            for _ in range(15):
+                for a, b in zip(once(xs[i]), expected[i], strict=True):
+                    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+        except BaseException as error:
+            wrong.append(error)
+
+    with running(target):
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(len(xs))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+@targets
+def test_memory_stays_flat_without_the_garbage_collector(target: str) -> None:
+    cell, s = Plain(), tg.chain([4, 3])
+    x = leaf(7, W)
+
+    def step() -> None:
+        cell.zero_grad()
+        h = tg.unfold(cell, s, x).last().h
+        (h * h).sum().backward()
+        tg.unfold(cell, s, x)  # one that is never differentiated
+        tg.unfold(nn.RNNCell(W, W, dtype="float64"), tg.chain([2]), x[:2]).last().h.sum().backward()
+
+    with running(target):
+        for _ in range(3):
+            step()
+        gc.collect()
+        gc.disable()
+        try:
+            before = len(gc.get_objects())
+            for _ in range(20):
+                step()
+            grown = len(gc.get_objects()) - before
+            garbage = gc.collect()
+        finally:
+            gc.enable()
+    assert (grown < 200, garbage < 50) == (True, True), (grown, garbage)
+
+
+def test_a_cell_is_let_go_of() -> None:
+    cell = Plain()
+    agrees(cell, [cell.w])
+    gone = weakref.ref(cell)
+    del cell
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.xfail(strict=True, reason="what is remembered of a cell holds whatever the cell refers to, itself too")
+def test_a_cell_that_refers_to_itself_is_let_go_of() -> None:
+    cell = Plain()
+    cell.names = {"me": cell}
+    agrees(cell, [cell.w])
+    gone = weakref.ref(cell)
+    del cell
+    gc.collect()
+    assert gone() is None
+
+
+@targets
+def test_deep_structures(target: str) -> None:
+    cell = Plain()
+    cell.w.data *= 0.3
+    long, x = tg.chain([20_000]), leaf(20_000, W)
+    with running(target) as reasons:
+        unfolded = tg.unfold(cell, long, x)
+        h = unfolded.last().h
+        found = tg.grad(h.sum(), [x])[0].numpy()
+    assert reasons == [None]
+    assert np.isfinite(h.numpy()).all()
+    assert (abs(found[-1]).min() > 0, abs(found[0]).max() < 1e-6) == (True, True)
+
+    class Tree(Plain):
+        arity = 2
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x + kids[0].h @ self.w + kids[1].h * 0.3))
+
+    depth, tree = 3_000, Tree()
+    inner = np.arange(depth + 1, 2 * depth + 1)  # each reads the one before, the first of them leaf 0, and a leaf
+    left = np.concatenate(([0], inner[:-1]))
+    s = tg.Structure(
+        2 * depth + 1, np.concatenate((left, np.arange(1, depth + 1))), np.tile(inner, 2), np.repeat([0, 1], depth)
+    )
+    inputs, rows = inputs_of(s, "leaves", "float64")
+    same(run(tree, s, inputs, [rows, tree.w], target), run(tree, s, inputs, [rows, tree.w]), 1e-9)

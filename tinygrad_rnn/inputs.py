@@ -1,0 +1,52 @@
+"""Inputs: which vertices have one, and the rows that each call of a cell gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .blocks import beside
+from .schedule import Schedule
+from .structure import Ids, StructureError, ints
+from .tensor import Tensor
+
+
+def ids_and_rows(inputs: Tensor | tuple[Any, Tensor] | None, size: int) -> tuple[Ids, Tensor | None]:
+    """(the vertices that have an input, the rows of their inputs if any has).
+
+    Raises:
+        StructureError: not as many rows as vertices or ids, an id out of range or given twice.
+    """
+    if inputs is None:
+        return np.zeros(0, np.int64), None
+    if not isinstance(inputs, tuple):
+        if len(inputs) != size:
+            raise StructureError(
+                f"{len(inputs)} input rows for {size} vertices; give (ids, rows) if some have no input"
+            )
+        return np.arange(size), inputs
+    ids = ints("the inputs' ids", inputs[0].numpy() if isinstance(inputs[0], Tensor) else inputs[0], kinds="iu")
+    if len(ids) != len(inputs[1]):
+        raise StructureError(f"{len(ids)} vertex ids for {len(inputs[1])} input rows")
+    wrong = ids[(ids < 0) | (ids >= size)]
+    if len(wrong):
+        raise StructureError(f"the inputs name vertex {wrong[0]}; ids go from 0 to {size - 1}")
+    if len(np.unique(ids)) < len(ids):
+        raise StructureError("the inputs name a vertex twice; each vertex has one input")
+    return ids, inputs[1]
+
+
+def cut_to_calls(schedule: Schedule, ids: Ids, rows: Tensor | None) -> list[Tensor | None]:
+    """The input rows of each call, cut from one Tensor in internal order."""
+    if rows is None or not schedule.runs:
+        return [None] * len(schedule.runs)
+    row_of = np.full(len(schedule.order), -1)
+    row_of[ids] = np.arange(len(ids))
+    order = row_of[schedule.order]
+    order = order[order >= 0]
+    if (order[1:] < order[:-1]).any():  # distinct numbers that rise are in order
+        rows = ops.gather_rows(rows, beside(rows, order))
+    pieces = ops.split(rows, [len(c.examples) if c.has_input else 0 for c in schedule.runs], axis=0)
+    return [x if c.has_input else None for c, x in zip(schedule.runs, pieces, strict=True)]
