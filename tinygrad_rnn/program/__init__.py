@@ -6,6 +6,7 @@ capture   what the cell reaches by name, and a twin of it whose Tensors are stan
 graph     a `Value` for each array that the twin computes
 tracer    the `xp` of Values: the ops, and the table of derivatives, compute with it
 trace     one call of the twin, and the tape's walk back through it, as one graph
+merge     the graph made anew, with fewer products where they share an operand
 plan      what is computed once, over all rows at once, and level by level; what is kept
 layout    which vertices are computed alike, in which order, and where the states they read lie
 machine   a plan made ready for a target, and its arrays in one run

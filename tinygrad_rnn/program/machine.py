@@ -47,7 +47,7 @@ class Part:
                 crossing.update(a for a in v.values if a in inside)
         stored = [v for step in section.steps
                   for v in (target.stored(step, crossing) if step.kind == LANES else step.values)]  # fmt: skip
-        own = _homes(stored, plan.kept, inside)
+        own = _homes(stored, plan.kept, inside - {*plan.trace.states})  # these have arrays of their own
         homes.update(own)  # later parts read what is kept there
         rows = [v for v in stored if v.domain != PARAMETER and v not in own and not v.is_view]
         self.kept = [v for v in rows if v in plan.kept]

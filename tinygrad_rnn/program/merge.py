@@ -18,6 +18,7 @@ from .trace import XP, Trace
 
 New = dict[Value, Any]  # what each Value has become; None: a product that is done as a part of another
 Make = Callable[[New], Any]
+FORWARD = 2  # the last section of the forward pass
 
 
 def merged(trace: Trace, recurrent: frozenset[int]) -> Trace:
@@ -39,10 +40,8 @@ class _Rows:
         self.section = {v: i for i, part in enumerate(parts(trace, recurrent)) for v in part}
         self.products = [v for v in self.order if v in self.section and v.op == "matmul" and v.ndim == 2
                          and v.args[1].domain == PARAMETER]  # fmt: skip
-        wholes = [v for v in self.order if v.op == "concat" and v in self.section and v.ndim == 2 and v.options[0] == 1]
-        self.beside: dict[frozenset[Value], Sequence[Value]] = {
-            frozenset(v.values): v.values for v in wholes if len(set(v.values)) == len(v.values)
-        }
+        wholes = [v for v in self.section if v.op == "concat" and v.ndim == 2 and len({*v.values}) == len(v.values)]
+        self.beside: dict[frozenset[Value], Sequence[Value]] = {frozenset(v.values): v.values for v in wholes}
 
     def copied(self, rows: Iterable[Value], section: int) -> int:
         """How many elements of a row must be copied to have these side by side; the others are computed there."""
@@ -60,10 +59,8 @@ def _added(trace: Trace, rows: _Rows) -> dict[Value, Make]:
         if len(mine) == 1 and v not in outputs and mine[0].op == "add" and mine[0].shape == v.shape:
             total[v] = total.get(mine[0], mine[0])
     sums: dict[Any, list[Value]] = {}
-    rank: dict[Value, int] = {}  # weights as they are first used: the derivative wants them in the same order
     for v in rows.products:
         sums.setdefault((rows.section[v], total.get(v, v), v.dtype, v.args[1].dtype), []).append(v)
-        rank.setdefault(_upright(v.args[1]), len(rank))
     alike: dict[Any, list[list[Value]]] = {}  # sums of products of the same rows
     for (section, *_), members in sorted(sums.items(), key=lambda item: item[0][0]):
         alike.setdefault((section, frozenset(v.args[0] for v in members)), []).append(members)
@@ -74,8 +71,8 @@ def _added(trace: Trace, rows: _Rows) -> dict[Value, Make]:
         saved = (len(left) - 1) * sum(members[0].width for members in several)
         if len(near) >= len(frozenset().union(*near)) or rows.copied(left, section) > saved:
             continue
-        first = {v.args[0]: rank[_upright(v.args[1])] for v in several[0]}
-        order = rows.beside.setdefault(left, sorted(left, key=first.__getitem__))
+        # Backward, what was computed last comes first: so the weights lie in the order in which they are used forward.
+        order = rows.beside.setdefault(left, sorted(left, key=lambda a: a.number, reverse=section > FORWARD))
         for members in several:
             if len(members) == len(left):
                 made.update(dict.fromkeys(members, lambda new: None))
@@ -157,11 +154,6 @@ def _beside(order: Sequence[Value], new: New) -> Value:
     return XP.concat([new[a] for a in order], axis=1)
 
 
-def _upright(weight: Value) -> Value:
-    """The parameter that a weight is the transposed of."""
-    return weight.values[0] if weight.op == "permute_dims" else weight
-
-
 def _again(trace: Trace, made: dict[Value, Make]) -> Trace:
     """The trace in a new graph, with some of its Values made in another way."""
     old = trace.graph
@@ -180,17 +172,11 @@ def _again(trace: Trace, made: dict[Value, Make]) -> Trace:
 
 
 def _copy(v: Value, new: New) -> Any:
-    """A Value in the new graph, simplified as in any trace."""
+    """A Value in the new graph; a cut of a cut as one, and sums without what is done as a part of another."""
     args = [new[a] if isinstance(a, Value) else a for a in v.args]
     if v.op == "add" and any(a is None for a in args):
         return args[0] if args[1] is None else args[1]
     if v.op == "cut":
         axis, start, stop = v.options
         return args[0][(*[slice(None)] * axis, slice(start, stop))]
-    if v.op == "concat":
-        return XP.concat(args, axis=v.options[0])
-    if v.op in ("reshape", "broadcast_to"):
-        return getattr(XP, v.op)(args[0], v.shape)
-    if v.op == "permute_dims":
-        return XP.permute_dims(args[0], v.options[0])
     return XP.graph.value(v.op, tuple(args), v.options, v.shape, v.dtype)
