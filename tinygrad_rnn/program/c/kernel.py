@@ -17,6 +17,7 @@ from ..plan import Step
 
 TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
 FOLDS = frozenset(["sum", "max", "min"])
+PIECES = 64  # of a row that are computed apart
 WIDEST = 1 << 12  # elements of a row that is folded: what is read again behind the fold lies on the stack
 _LIBM = {
     "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
@@ -38,7 +39,7 @@ _C = {
 
 def supported(step: Step, real: str) -> bool:
     """Whether a step can be printed in C that computes in `real`, "f4" or "f8"."""
-    return all(_supported(v, real) for v in step.values)
+    return all(_supported(v, real) for v in step.values) and _cuts(step.values) is not None
 
 
 def _supported(v: Value, real: str) -> bool:
@@ -56,6 +57,35 @@ def pointer(v: Value, scratch: set[Value]) -> str:
     kind = TYPES[v.dtype.str[1:]]
     all_rows = v not in scratch and v.domain != PARAMETER
     return f"{kind} *const a{v.number} = ({kind} *)p[{v.number}]" + (f" + start * {v.width}" if all_rows else "")
+
+
+def _cuts(values: list[Value]) -> dict[Value, set[int]] | None:
+    """The columns at which each Value must be cut, so that pieces of all that belong together are alike.
+
+    None if they are too many: where rows meet themselves a column further, each column would be a piece.
+    """
+    cuts: dict[Value, set[int]] = {}
+    for v in values:
+        for a in (v, *v.values):
+            cuts.setdefault(a, {0, a.width})
+    changed = True
+    while changed:
+        before = sum(map(len, cuts.values()))
+        for v in values:
+            if v.op in FOLDS:
+                continue
+            at = 0
+            for a in v.values:
+                shift = v.options[1] if v.op == "cut" else -at if v.op == "concat" else 0
+                at += a.width
+                if a.domain == PARAMETER or (a.width != v.width and v.op not in ("cut", "concat")):
+                    continue
+                cuts[a] |= {c + shift for c in cuts[v] if 0 <= c + shift <= a.width}
+                cuts[v] |= {c - shift for c in cuts[a] if 0 <= c - shift <= v.width}
+            if len(cuts[v]) > PIECES:
+                return None
+        changed = sum(map(len, cuts.values())) > before
+    return cuts
 
 
 class Loop:
@@ -96,35 +126,12 @@ class Kernel:
         self.inside = set(step.values)
         self.stored = set(stored)
         self.used: dict[int, Value] = {}  # the arrays it reads and writes, by number
-        self.cuts = self._cuts()
+        self.cuts = _cuts(step.values) or {}
         self.phase: dict[Value, int] = {}
         for v in step.values:
             self.phase[v] = max((self.phase[a] + (a.op in FOLDS) for a in v.values if a in self.inside), default=0)
         self.temporary = self._temporary()
         self.text = self._text()
-
-    def _cuts(self) -> dict[Value, set[int]]:
-        """The columns at which each Value must be cut, so that pieces of all that belong together are alike."""
-        cuts: dict[Value, set[int]] = {}
-        for v in self.values:
-            for a in (v, *v.values):
-                cuts.setdefault(a, {0, a.width})
-        changed = True
-        while changed:
-            before = sum(map(len, cuts.values()))
-            for v in self.values:
-                if v.op in FOLDS:
-                    continue
-                at = 0
-                for a in v.values:
-                    shift = v.options[1] if v.op == "cut" else -at if v.op == "concat" else 0
-                    at += a.width
-                    if a.domain == PARAMETER or (a.width != v.width and v.op not in ("cut", "concat")):
-                        continue
-                    cuts[a] |= {c + shift for c in cuts[v] if 0 <= c + shift <= a.width}
-                    cuts[v] |= {c - shift for c in cuts[a] if 0 <= c - shift <= v.width}
-            changed = sum(map(len, cuts.values())) > before
-        return cuts
 
     def _temporary(self) -> set[Value]:
         """Rows computed in one phase and read in a later one, that no array holds."""
