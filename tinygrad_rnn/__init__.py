@@ -14,6 +14,8 @@ N vertices (or rows), E edges.
 (1, 2)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import autograd, func, nn, ops, optim, tape
 from . import tensor as tensor_module
 from .autograd import backward, checkpoint, enable_grad, grad, gradcheck, is_grad_enabled, no_grad
@@ -23,15 +25,33 @@ from .context import Ragged
 from .ops import *  # noqa: F403
 from .ops import random
 from .ops.random import manual_seed
-from .program import compiled
-from .program.explain import explain
 from .structure import Structure, StructureError, chain, from_networkx, grid, union
 from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
 from .unfold import Unfolding, unfold
 
+if TYPE_CHECKING:
+    from .program.explain import explain
+
+
+def _program(*args: Any) -> bool:
+    """Run an unfolding compiled, if that can be; the compiler is loaded when the first one wants it."""
+    from .program import compiled
+
+    Unfolding.program = compiled.run
+    return compiled.run(*args)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "explain":
+        from .program.explain import explain
+
+        return explain
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+Unfolding.program = _program
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
-Unfolding.program = compiled.run
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]
 
 __all__ = [

@@ -8,6 +8,7 @@ function, items of lists and dicts among these.
 from __future__ import annotations
 
 import copy
+import dis
 import functools
 import operator
 import types
@@ -27,6 +28,7 @@ FOREIGN = ("tinygrad_rnn", "numpy", "builtins", "networkx")  # whose functions h
 METHODS = (types.FunctionType, staticmethod, classmethod, property)
 PLAIN = (bool, int, float, complex, str, list, tuple, dict)  # what constants of a class are
 CHANGING = (np.ndarray, np.random.Generator, set, bytearray, list, dict)  # of which no one can tell what has changed
+GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 DEEP, MANY = 8, 256  # containers within containers, and items of one, beyond which nothing is looked for
 
 
@@ -44,6 +46,7 @@ class Reach:
         self.tensors: list[Tensor] = []  # each once
         self.names: list[str] = []  # what each is called: an attribute, a variable, an item of one
         self.traces: dict[Any, Any] = {}  # of a cell without a fingerprint
+        self.changes = 0  # how often it has changed before
         self.machines: dict[Any, Any] = {}  # that run the cell, by all that they depend on
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
@@ -155,7 +158,7 @@ class Twin:
             return made[id(thing)]
         kind = None if isinstance(thing, CONSTANTS) else _kind(thing)
         if kind is None or depth == DEEP:
-            return Guard() if isinstance(thing, CHANGING) else thing
+            return Guard() if isinstance(thing, CHANGING) or kind is not None else thing
         if isinstance(thing, CONTAINERS):
             items = dict(thing) if isinstance(thing, dict) else dict(enumerate(thing))
             parts = {key: self._of(value, depth + 1) for key, value in items.items()}
@@ -199,7 +202,7 @@ class Twin:
         for cell, original in zip(around, function.__closure__ or (), strict=True):
             cell.cell_contents = self._of(_contents(original, ""), depth + 1)
             self._cells.append((cell, cell.cell_contents))
-        for name in _names(function.__code__):
+        for name in _names(function.__code__, GLOBAL):
             if name in space:
                 space[name] = self._of(space[name], depth + 1)
         self._spaces.append((space, dict(space)))
@@ -244,15 +247,19 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
         for name, cell in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True):
             yield _contents, cell, name, _contents(cell, name)
         names = _names(thing.__code__)
-        for name in names:
-            if name in thing.__globals__:
-                yield operator.getitem, thing.__globals__, name, thing.__globals__[name]
-        around = [_contents(cell, "") for cell in thing.__closure__ or ()]
-        for space in [*around, *(thing.__globals__[name] for name in names if name in thing.__globals__)]:
-            for owner in _own(space):  # constants of modules and classes that it names
+        known = [name for name in _names(thing.__code__, GLOBAL) if name in thing.__globals__]
+        for name in known:
+            yield operator.getitem, thing.__globals__, name, thing.__globals__[name]
+        spaces = [_contents(cell, "") for cell in thing.__closure__ or ()]
+        spaces += [thing.__globals__[name] for name in known]
+        for space in spaces:  # what it names in modules and classes, and in those within these: it grows as it is read
+            for owner in _own(space):
                 for name in names:
-                    if isinstance(vars(owner).get(name, ...), CONSTANTS):
-                        yield operator.getitem, vars(owner), name, vars(owner)[name]
+                    if name in vars(owner):
+                        part = vars(owner)[name]
+                        if isinstance(part, type | types.ModuleType) and not any(part is s for s in spaces):
+                            spaces.append(part)
+                        yield operator.getitem, vars(owner), name, part
         for i, default in enumerate(thing.__defaults__ or ()):
             yield operator.getitem, thing.__defaults__, i, default
         for name, default in (thing.__kwdefaults__ or {}).items():
@@ -266,7 +273,7 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
     elif kind is object:
         for owner in _own(type(thing)):  # the code of its methods, and the constants beside and in it
             for name, value in vars(owner).items():
-                if isinstance(value, METHODS) or (isinstance(value, PLAIN) and not name.startswith("__")):
+                if isinstance(value, METHODS) or not name.startswith("__"):
                     yield operator.getitem, vars(owner), name, value
             for name in owner.__dict__.get("__slots__", ()):
                 if hasattr(thing, name):
@@ -298,10 +305,12 @@ def _contents(cell: types.CellType, name: str) -> Any:
         return name
 
 
-def _names(code: types.CodeType) -> list[str]:
-    """The global names that a function's code, and functions inside it, may read."""
-    names = dict.fromkeys(code.co_names)
+def _names(code: types.CodeType, read: tuple[str, ...] | None = None) -> list[str]:
+    """The names in a function's code and in functions inside it, attributes among them; or those that it reads so."""
+    names = dict.fromkeys(
+        code.co_names if read is None else [i.argval for i in dis.get_instructions(code) if i.opname in read]
+    )
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names.update(dict.fromkeys(_names(constant)))
+            names.update(dict.fromkeys(_names(constant, read)))
     return list(names)

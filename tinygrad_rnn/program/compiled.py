@@ -28,6 +28,7 @@ from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
 KEPT = 256  # cells, and traces, that are remembered
+CHANGES = 16  # of what a cell reaches, but for its Tensors, after which it runs eagerly
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -79,6 +80,7 @@ class Prepared:
         known = None if others else first.machines.get(key)
         self.machines: list[Machine] = known or self._machines(unfolding, missing)
         if not others:
+            first.machines = {} if len(first.machines) > KEPT else first.machines
             first.machines[key] = self.machines
 
     def _machines(self, unfolding: Unfolding, missing: np.ndarray) -> list[Machine]:
@@ -133,6 +135,8 @@ class Prepared:
         states = [state[layout.initials :] for state in running.states]
         if running.lasts:
             states = [state.copy() for state in states]
+        for state in states if not running.lasts else ():
+            state.flags.writeable = False  # the backward pass reads it
         node = None
         if self.recorded:
             replay = _replay(unfolding, self.structure, self.ids, self.inputs, seed)
@@ -140,7 +144,9 @@ class Prepared:
             parents = list(dict.fromkeys(t.node for t in sources if t.node is not None))
             if parents:
                 work = Backward(self, running, parents, replay)
-                kept = [t.data for t in sources]
+                # All that the pass reads, differentiated or not, so that a write to it in between is noticed.
+                reached = [t for reach in self.reaches.values() for t in reach.tensors]
+                kept = [t.data for t in (*sources, *self.context.values(), *reached)]
                 names = " and ".join(dict.fromkeys(name_of(cell) for cell in self.cells.values()))
                 scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
                 node = Node(PROGRAM, tuple(parents), (work, kept), None, scope)
@@ -231,8 +237,25 @@ class Backward:
     def eager(self) -> list[Tensor]:
         """The states as the eager unfolding of the same inputs records them, by field, in the order of the layout."""
         order = self.prepared.layout.order
-        states = self.replay().all()
+        states = self.replay({kind: self._as_it_was(kind, cell) for kind, cell in self.prepared.cells.items()}).all()
         return [value if (np.diff(order) == 1).all() else ops.gather_rows(value, order) for value in states]
+
+    def _as_it_was(self, kind: int, cell: Any) -> Any:
+        """A cell with the Tensors that it reached when it was unfolded.
+
+        Raises:
+            GraphError: something else of it has changed since.
+        """
+        before = self.prepared.reaches[kind]
+        if before.valid():
+            return cell
+        now = reach_of(cell)
+        if before.fingerprint is None or now.fingerprint != before.fingerprint:
+            raise tape.GraphError(
+                f"cell {name_of(cell)} has changed since it was unfolded, and a backward pass that is recorded "
+                "(create_graph=True) calls it again; run it before the change"
+            )
+        return now.twin(cell, before.tensors.__getitem__).cell
 
     def _eagerly(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         """The derivative recorded: of the eager unfolding of the same inputs."""
@@ -245,11 +268,12 @@ class Backward:
 
 
 def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor | None, seed: int) -> Any:
-    cell = unfolding.cells or unfolding._cells.of(0)[0]
+    several = bool(unfolding.cells)
     context, initial = unfolding.context, unfolding._cells.initial if unfolding._cells._given else None
     outer = tape.thread.now.scope
 
-    def again() -> Unfolding:
+    def again(cells: Any) -> Unfolding:
+        cell = cells if several else next(iter(cells.values()))
         with within(outer), mode(recording=True):
             inputs = None if rows is None else (ids, rows)
             eager, schedule, vertices, rows_of = begin(cell, structure, inputs, context, initial, (), seed)
@@ -310,10 +334,20 @@ def reach_of(cell: Any) -> Reach:
     """
     try:
         found = _reaches.get(cell)
-        if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
+        changes = 0
+        if found is not None and found.cell() is cell and not found.valid():
+            changes = found.changes + 1
+            if changes > CHANGES:
+                raise Untraceable(
+                    f"what it reaches has changed {CHANGES} times, and each time it would be traced anew: "
+                    "make a number that changes from run to run a Tensor"
+                )
+        if found is None or found.cell() is not cell or changes:  # cells may be equal
             while len(_reaches) >= KEPT:  # a cell that refers to itself is kept by what is remembered of it
                 _reaches.pop(next(iter(_reaches)))
-            found = _reaches[cell] = Reach(cell)
+            made = Reach(cell)
+            made.changes = changes if found is not None and made.fingerprint != found.fingerprint else 0
+            found = _reaches[cell] = made
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
     return found

@@ -190,7 +190,7 @@ def explain(
     try:
         prepared = Prepared(run, structure, schedule, ids, given)
     except Untraceable as error:
-        reason = re.sub(rf"\b{PRIMES[0][0]}\b", "n", re.sub(rf"\b{PRIMES[0][1]}\b", "e", str(error)))
+        reason = re.sub(rf"\b{PRIMES[0]}\b", "n", re.sub(rf"\b{PRIMES[1]}\b", "e", str(error)))
         remedy = next((text for words, text in REMEDIES.items() if words in reason), "")
         if rows is None and "Error: " in reason:
             remedy = "if its vertices have inputs, give their rows or their width: tg.explain(cell, structure, 3)"

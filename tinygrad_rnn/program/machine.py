@@ -14,7 +14,7 @@ import numpy as np
 from .graph import EDGE, PARAMETER, READS, Value, ancestors, borrowed
 from .layout import Call, Variant
 from .meaning import compute
-from .plan import LANES, PRODUCT, Plan, Section, Step
+from .plan import LANES, PRODUCT, ROWS, Plan, Section, Step
 
 Arrays = list[Any]  # the array of each Value by its number; at the end where the table of their addresses is
 Do = Callable[[Arrays, int, int], None]  # compute so many rows, from so many rows after the first of the variant's
@@ -96,13 +96,16 @@ def _lots(room: list[Value], section: Section, own: Homes, ends: list[Value], by
     A compiled step reads and writes at once (`by_step`), any other one Value after the other.
     """
     place: dict[Value, int] = {}
+    alias: set[Value] = set()  # what may be a view of its arguments
     for i, step in enumerate(section.steps):
         for v in step.values:
             place[v] = i if by_step else len(place)
+            if v.is_view or step.kind == ROWS:
+                alias.add(v)
     first, last = dict(place), dict.fromkeys(ends, len(place))
     for v in reversed(place):
         for a in v.values:
-            last[a] = max(last.get(a, -1), place[v], last.get(v, -1) if v.is_view else -1)
+            last[a] = max(last.get(a, -1), place[v], last.get(v, -1) if v in alias else -1)
     for v in place:  # pieces come before their whole
         if v in own:
             whole, _ = own[v]
@@ -208,6 +211,12 @@ class Frame:
         self._tables: dict[Part, np.ndarray | None] = {}
         self._steppers: dict[Part, tuple[Any, Any]] = {}
         self._made: set[Part] = set()
+
+    def let_go(self) -> None:
+        """Keep nothing of what was given for a run: parameters, inputs, contexts."""
+        for v in self.machine.values:
+            if v.op in ("input", "context") or (v.domain == PARAMETER and v.op != "full"):
+                self.arrays[v.number] = None
 
     def once(self, values: Iterable[Value]) -> None:
         """Compute what hangs on parameters alone."""

@@ -13,7 +13,7 @@ from .graph import READS
 from .layout import Layout, Variant
 from .machine import Frame, Machine
 
-LASTING = 1 << 25  # elements of all arrays that are kept for later runs
+LASTING = 1 << 27  # bytes of all arrays that are kept for later runs
 
 
 _resting: list[Run] = []  # runs that are over and whose arrays the next one takes, the latest last
@@ -33,10 +33,13 @@ def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarr
 def rest(run: Run) -> None:
     """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
     if run.lasts:
+        for frame in run.frames:
+            frame.let_go()
         with _lock:
             _resting.append(run)
             while sum(other.size for other in _resting) > LASTING:
-                _resting.pop(0)
+                for frame in _resting.pop(0).frames:
+                    frame._steppers.clear()  # they hold the frame: without them it goes now, not at a collection
 
 
 class Run:
@@ -52,7 +55,7 @@ class Run:
         self.layout, self.machines = layout, machines
         rows = layout.initials + layout.size
         widths = sum(v.width for m in machines for v in m.plan.kept) + 2 * sum(value[:1].size for value in initial)
-        self.size = rows * widths
+        self.size = rows * widths * initial[0].itemsize
         # Fresh memory is dear: the system clears each page of it. But most structures run only once.
         self.lasts = layout.runs > 1 and self.size <= LASTING
         self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]

@@ -24,7 +24,8 @@ from .capture import Reach
 from .graph import LEAVES, PARAMETER, READS, SUMS, Graph, Untraceable, Value, ancestors
 from .tracer import Tracer
 
-PRIMES = ((1009, 1013), (2003, 2011))  # stand for the numbers of vertices and of edges; two traces, two pairs
+# Stand for the numbers of vertices and of edges, in two traces: those that no width is a multiple of.
+PRIMES = (1009, 1013, 2003, 2011, 3001, 3011, 4001, 4003, 5003, 5009, 6007, 6011)
 PACKAGE = str(Path(__file__).parents[1])
 XP = Tracer()
 backend.stand_ins(Value, XP)
@@ -83,7 +84,8 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
         Untraceable: it can't be traced; the message says why.
     """
     try:
-        first, second = (_trace(cell, reach, signature, fields, *primes) for primes in PRIMES)
+        a, b, c, d = _primes(signature)
+        first, second = (_trace(cell, reach, signature, fields, *pair) for pair in ((a, b), (c, d)))
     except Untraceable as error:
         raise Untraceable(f"{error}{_line(error)}") from None
     except backend.DeviceError as error:  # a stand-in has met an array
@@ -97,6 +99,13 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     if first.graph.canonical(first.outputs) != second.graph.canonical(second.outputs):
         raise Untraceable("two traces of it differ: it depends on the number of rows, or on something that changes")
     return first
+
+
+def _primes(signature: Signature) -> list[int]:
+    """Four numbers of rows that can be told from the widths of what a cell is given."""
+    specs = [s for s in (signature.x, *signature.states, *signature.parameters) if s is not None]
+    widths = {n for spec in specs for n in spec.shape} | {*signature.missing[0]}
+    return [p for p in PRIMES if not any(n and n % p == 0 for n in widths)][:4]
 
 
 def _line(error: Exception) -> str:

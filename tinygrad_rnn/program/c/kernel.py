@@ -17,7 +17,7 @@ from ..plan import Step
 
 TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
 FOLDS = frozenset(["sum", "max", "min"])
-WIDEST = 1 << 14  # elements of a row that is folded: what is read again behind the fold lies on the stack
+WIDEST = 1 << 12  # elements of a row that is folded: what is read again behind the fold lies on the stack
 _LIBM = {
     "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
     "asinh", "acosh", "atanh", "erf", "floor", "ceil", "trunc", "atan2", "hypot", "pow",
@@ -293,9 +293,8 @@ def _expression(v: Value, args: list[str], kind: str) -> str:
     if v.op == "astype":
         return f"({kind}){args[0]}" if v.dtype.kind != "b" else f"{args[0]} != 0"
     if v.op == "clip":
-        low = f"{args[0]} < {args[1]} ? {args[1]} : " if v.args[1] is not None else ""
-        high = f"{args[0]} > {args[2]} ? {args[2]} : " if v.args[2] is not None else ""
-        return f"{low}{high}{args[0]}"
+        low = args[0] if v.args[1] is None else f"({args[0]} < {args[1]} ? {args[1]} : {args[0]})"
+        return low if v.args[2] is None else f"{low} > {args[2]} ? {args[2]} : {low}"
     larger, smaller = (
         f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})",
         f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})",
