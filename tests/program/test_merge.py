@@ -205,8 +205,8 @@ def as_wide_as_what_stands_for_rows() -> Made:
     return cell, W, CHAINS
 
 
-CELLS = [lstm, of_layers, gru, tree, tree_of_own_forget_gates, multiset, tied, used_elsewhere, stacked, with_outputs, noisy,
-         reshaped, as_wide_as_what_stands_for_rows]  # fmt: skip
+CELLS = [lstm, of_layers, gru, tree, tree_of_own_forget_gates, multiset, tied, used_elsewhere, stacked, with_outputs,
+         noisy, reshaped, as_wide_as_what_stands_for_rows]  # fmt: skip
 
 
 @pytest.mark.parametrize("target", ["1", "numpy"])
