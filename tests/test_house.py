@@ -51,15 +51,15 @@ BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
     "the engine: the same and all rooms between them": (1500, ENGINE),
     "ops": (1300, ["ops"]),
-    "program, tracer and planner": (1000, [f"program.{m}" for m in "capture graph tracer trace merge plan".split()]),
+    # From here on over what DESIGN.md has room for, but for the two targets: benchmarks/README.md says by what, and why.
+    "program, tracer and planner": (1100, [f"program.{m}" for m in "capture graph tracer trace merge plan".split()]),
     "program, the NumPy target": (500, [f"program.{m}" for m in "numpy_target machine meaning".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target prelude".split()]),
-    # Over DESIGN.md's two budgets by these and the room of programs as a whole: benchmarks/README.md says why.
     "program, runs, words and the compiler's door": (
-        1020,
+        1050,
         [f"program.{m}" for m in "layout run compiled explain c.toolchain".split()],
     ),
-    "the three packages": (9200, None),
+    "the three packages": (9400, None),
 }
 
 
