@@ -95,8 +95,12 @@ class Recurrent(Module):
             outputs = []
             for cell, structure in zip(cells, (along, back), strict=False):
                 run = unfold(cell, structure, rows, initial=next(initial))
-                outputs.append(run.all().h)
-                finals.append(run.last())
+                states = run.all()
+                outputs.append(states.h)
+                # Time by time, sequences of one length end in rows that follow each other: sooner had than last().
+                ends = slice(-examples, None) if structure is along else slice(examples)
+                sliced = at is None and not self.batch_first and steps * examples > 0
+                finals.append(cell.State(*(value[ends] for value in states)) if sliced else run.last())
             rows = ops.concat(outputs, axis=1) if len(outputs) > 1 else outputs[0]
         rows = rows if index is None else ops.scatter_add_rows(rows, index, steps * examples)
         last = [ops.stack(fields, axis=0) for fields in zip(*finals, strict=True)]
