@@ -169,6 +169,22 @@ def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options(data: Path, t
     call("train", data, "--out", out, "--resume", *TRAIN).fails(1, "was started with other trees than those in")
 
 
+def test_a_star_marks_the_epochs_that_are_better_than_all_before_a_resumption_too(
+    data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", data, "--out", tmp_path / "run", *TRAIN]
+    shares = iter([0.5, 0.25, 0.5, 0.75])
+
+    def evaluate(*_: Any) -> training.Accuracy:
+        return training.Accuracy(next(shares), 0.5)
+
+    monkeypatch.setattr(training.loop, "evaluate", evaluate)
+    printed = call(*command).out + call(*command, "--resume", "--epochs", "4").out
+    assert re.findall(r"^epoch +(\d) .* s(  \*)?$", printed, re.MULTILINE) == [
+        ("1", "  *"), ("2", ""), ("3", ""), ("4", "  *")
+    ]  # fmt: skip
+
+
 # Errors
 
 
@@ -465,6 +481,27 @@ def test_demo_compares_and_draws(tmp_path: Path, call: Any) -> None:
     assert call("demo", "--quick", "--out", out).code == 0
 
 
-def test_demo_replaces_no_other_run(data: Path, tmp_path: Path, call: Any) -> None:
-    call("train", data, "--out", tmp_path / "run", *TRAIN)
-    call("demo", "--quick", "--out", tmp_path / "run").fails(1, "holds another run; choose another --out")
+@pytest.mark.parametrize("listops", [False, True])
+def test_demo_replaces_no_other_run(listops: bool, data: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run"
+    call("train", *(["listops", "--size", "40", "--depth", "4"] if listops else [data]), "--out", out, *TRAIN)
+    before = {name: (out / name).read_bytes() for name in os.listdir(out)}
+    call("demo", "--quick", "--out", out).fails(1, f"{out} holds a run that no demo made; choose another --out")
+    out.rename(tmp_path / "lstm")
+    call("demo", "--quick", "--out", tmp_path).fails(1, "lstm holds a run that no demo made; choose another --out")
+    assert {name: (tmp_path / "lstm" / name).read_bytes() for name in os.listdir(tmp_path / "lstm")} == before
+
+
+def test_a_demo_stopped_by_ctrl_c_may_be_started_anew(
+    tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinygrad_rnn.cli.demo.report", interrupted)
+        result = call("demo", "--quick", "--out", tmp_path / "demo")
+        result.fails(130, "stopped by Ctrl-C; a demo does not go on, the same command starts a new one")
+    assert (tmp_path / "demo" / training.CHECKPOINT).exists()
+    assert "--resume" not in result.err
+    assert call("demo", "--quick", "--seed", "1", "--out", tmp_path / "demo").code == 0
