@@ -228,6 +228,7 @@ def test_a_mistake_is_one_line(
         ("train", "(1 (0 a) (1 b)", r"train.txt, line 1, column 15: found the end of the text, expected 1 more '\)'"),
         ("dev", "\n\n(1 a))", r"dev.txt, line 3, column 6: found '\)', expected '\('"),
         ("test", "", r"test.txt holds no tree"),
+        ("train", "(1 (0 a) (1 ))", r"train.txt, line 1, column 13: found '\)', expected a word or a tree in the node"),
         ("train", "(S (NP a) (VP b))", "need integer labels from 0, of two classes or more"),
         ("dev", None, r"dev.txt: No such file or directory"),
         (
@@ -384,6 +385,16 @@ def test_help_names_every_command_and_loads_no_engine() -> None:
         assert re.search(rf"\b{name}\b", ran.stdout)
 
 
+def test_the_version_is_that_of_the_package(call: Any) -> None:
+    result = call("--version")
+    assert (result.code, result.out, result.err) == (0, f"tinygrad-rnn {tg.__version__}\n", "")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tg.__version__)
+    ran = subprocess.run(
+        [sys.executable, "-m", "tinygrad_rnn", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, result.out, "")
+
+
 def test_no_command_shows_the_help(call: Any) -> None:
     result = call()
     assert "Usage" in result.out + result.err
@@ -451,7 +462,7 @@ def test_doctor_names_every_part_and_what_a_missing_one_would_give(call: Any, mo
     result = call("doctor")
     words = " ".join(result.out.split())
     cupy = 'pip install ".[cuda12]" in the checkout, or pip install "cupy-cuda12x[ctk]" (No module named \'cupy\')'
-    c = 'optimisers\' steps would be compiled, not run in NumPy; install gcc or clang, or pip install "tinygrad-rnn[c]"'
+    c = 'optimisers\' steps would be compiled, not run in NumPy; install gcc or clang, or pip install ".[c]" in'
     for remedy in ("NVIDIA GPU with its driver", cupy, c, "pip install graphviz-pure"):
         assert remedy in words
     assert result.code == 0

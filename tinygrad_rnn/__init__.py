@@ -30,6 +30,8 @@ from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
 from .unfold import Unfolding, unfold
 
+__version__ = "0.1.0"
+
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
 Unfolding.program = compiled.run
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]

@@ -25,10 +25,21 @@ Out = Annotated[Path, typer.Option(help="Folder of the run.", file_okay=False)]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from tinygrad_rnn import __version__
+
+        typer.echo(f"tinygrad-rnn {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _start(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error (anywhere on the line).")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Recurrent and recursive nets: train a Tree-LSTM on your trees, look at it, see what your machine has."""
