@@ -76,6 +76,30 @@ def test_a_function_may_give_a_tensor_a_tuple_or_its_state() -> None:
     assert unfolded(lambda x: [x, x * 2], two).c.tolist() == [[2], [2]]
     with pytest.raises(ValueError, match=r"cell <lambda> returned 1 Tensors for the state \['h', 'c'\]"):
         unfolded(lambda x: x, two)
+    with pytest.raises(TypeError, match=r"cell <lambda> returned NoneType, not Tensors for \['h', 'c'\]"):
+        unfolded(lambda x: None, two)
+
+
+@pytest.mark.parametrize("by_kind", [False, True])
+def test_what_is_no_cell_is_refused_with_the_remedy(by_kind: bool) -> None:
+    class Half:
+        arity = 1
+
+    def plain(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+        return x
+
+    for given, name in ((plain, "plain"), (Half(), "Half")):
+        message = rf"{name} is no cell: make it a cell with @tg\.cell\(.*, or give it arity and initial\(\)"
+        with pytest.raises(TypeError, match=message):
+            tg.unfold({0: given} if by_kind else given, tg.chain(2), tg.ones((2, 1)))
+
+
+def test_an_initial_that_is_no_state_is_refused_with_the_remedy() -> None:
+    add = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x)
+    for initial, name in ((tg.ones((1, 1)), "Tensor"), ((tg.ones((1, 1)),), "tuple")):
+        message = rf"initial is no State but {name}: give cell\.initial\(\)\._replace\(h=\.\.\.\)"
+        with pytest.raises(TypeError, match=message):
+            tg.unfold(add, tg.chain(2), tg.ones((2, 1)), initial=initial)
 
 
 def test_slots_of_another_shape_than_a_vector() -> None:

@@ -169,6 +169,22 @@ def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options(data: Path, t
     call("train", data, "--out", out, "--resume", *TRAIN).fails(1, "was started with other trees than those in")
 
 
+def test_a_star_marks_the_epochs_that_are_better_than_all_before_a_resumption_too(
+    data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", data, "--out", tmp_path / "run", *TRAIN]
+    shares = iter([0.5, 0.25, 0.5, 0.75])
+
+    def evaluate(*_: Any) -> training.Accuracy:
+        return training.Accuracy(next(shares), 0.5)
+
+    monkeypatch.setattr(training.loop, "evaluate", evaluate)
+    printed = call(*command).out + call(*command, "--resume", "--epochs", "4").out
+    assert re.findall(r"^epoch +(\d) .* s(  \*)?$", printed, re.MULTILINE) == [
+        ("1", "  *"), ("2", ""), ("3", ""), ("4", "  *")
+    ]  # fmt: skip
+
+
 # Errors
 
 
@@ -212,6 +228,7 @@ def test_a_mistake_is_one_line(
         ("train", "(1 (0 a) (1 b)", r"train.txt, line 1, column 15: found the end of the text, expected 1 more '\)'"),
         ("dev", "\n\n(1 a))", r"dev.txt, line 3, column 6: found '\)', expected '\('"),
         ("test", "", r"test.txt holds no tree"),
+        ("train", "(1 (0 a) (1 ))", r"train.txt, line 1, column 13: found '\)', expected a word or a tree in the node"),
         ("train", "(S (NP a) (VP b))", "need integer labels from 0, of two classes or more"),
         ("dev", None, r"dev.txt: No such file or directory"),
         (
@@ -368,6 +385,16 @@ def test_help_names_every_command_and_loads_no_engine() -> None:
         assert re.search(rf"\b{name}\b", ran.stdout)
 
 
+def test_the_version_is_that_of_the_package(call: Any) -> None:
+    result = call("--version")
+    assert (result.code, result.out, result.err) == (0, f"tinygrad-rnn {tg.__version__}\n", "")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tg.__version__)
+    ran = subprocess.run(
+        [sys.executable, "-m", "tinygrad_rnn", "--version"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, result.out, "")
+
+
 def test_no_command_shows_the_help(call: Any) -> None:
     result = call()
     assert "Usage" in result.out + result.err
@@ -435,7 +462,7 @@ def test_doctor_names_every_part_and_what_a_missing_one_would_give(call: Any, mo
     result = call("doctor")
     words = " ".join(result.out.split())
     cupy = 'pip install ".[cuda12]" in the checkout, or pip install "cupy-cuda12x[ctk]" (No module named \'cupy\')'
-    c = 'optimisers\' steps would be compiled, not run in NumPy; install gcc or clang, or pip install "tinygrad-rnn[c]"'
+    c = 'optimisers\' steps would be compiled, not run in NumPy; install gcc or clang, or pip install ".[c]" in'
     for remedy in ("NVIDIA GPU with its driver", cupy, c, "pip install graphviz-pure"):
         assert remedy in words
     assert result.code == 0
@@ -465,6 +492,27 @@ def test_demo_compares_and_draws(tmp_path: Path, call: Any) -> None:
     assert call("demo", "--quick", "--out", out).code == 0
 
 
-def test_demo_replaces_no_other_run(data: Path, tmp_path: Path, call: Any) -> None:
-    call("train", data, "--out", tmp_path / "run", *TRAIN)
-    call("demo", "--quick", "--out", tmp_path / "run").fails(1, "holds another run; choose another --out")
+@pytest.mark.parametrize("listops", [False, True])
+def test_demo_replaces_no_other_run(listops: bool, data: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run"
+    call("train", *(["listops", "--size", "40", "--depth", "4"] if listops else [data]), "--out", out, *TRAIN)
+    before = {name: (out / name).read_bytes() for name in os.listdir(out)}
+    call("demo", "--quick", "--out", out).fails(1, f"{out} holds a run that no demo made; choose another --out")
+    out.rename(tmp_path / "lstm")
+    call("demo", "--quick", "--out", tmp_path).fails(1, "lstm holds a run that no demo made; choose another --out")
+    assert {name: (tmp_path / "lstm" / name).read_bytes() for name in os.listdir(tmp_path / "lstm")} == before
+
+
+def test_a_demo_stopped_by_ctrl_c_may_be_started_anew(
+    tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinygrad_rnn.cli.demo.report", interrupted)
+        result = call("demo", "--quick", "--out", tmp_path / "demo")
+        result.fails(130, "stopped by Ctrl-C; a demo does not go on, the same command starts a new one")
+    assert (tmp_path / "demo" / training.CHECKPOINT).exists()
+    assert "--resume" not in result.err
+    assert call("demo", "--quick", "--seed", "1", "--out", tmp_path / "demo").code == 0

@@ -123,3 +123,11 @@ def test_what_was_not_kept_is_not_there() -> None:
         run.parameter_grad(tg.ones(1))
     with pytest.raises(ValueError, match=r"keep knows 'state_grad' and 'parameter_grad', not \['everything'\]"):
         tg.unfold(Unary(), tg.chain(2), leaf(2, H), keep=("everything",))
+
+
+def test_one_name_alone_is_kept() -> None:
+    run = tg.unfold(Unary(), tg.chain(2), leaf(2, H), keep="state_grad")
+    run.last().h.sum().backward()
+    assert run.state_grad.h.numpy()[-1].tolist() == [1.0] * H
+    with pytest.raises(ValueError, match=r"keep knows .*, not \['everything'\]"):
+        tg.unfold(Unary(), tg.chain(2), leaf(2, H), keep="everything")

@@ -234,7 +234,8 @@ def test_a_cycle_is_found_behind_a_path_that_leads_to_it() -> None:
 
 
 def test_repr_counts() -> None:
-    assert repr(tg.chain([2, 1])) == "Structure(3 vertices, 1 edges, 2 levels, 2 examples)"
+    assert repr(tg.chain([2, 1])) == "Structure(3 vertices, 1 edge, 2 levels, 2 examples)"
+    assert repr(tg.chain(1)) == "Structure(1 vertex, 0 edges, 1 level, 1 example)"
 
 
 def test_a_reversed_graph_keeps_the_slots_of_all_but_those_who_would_read_one_twice() -> None:

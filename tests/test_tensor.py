@@ -170,6 +170,19 @@ def test_requires_grad_is_set_on_leaves_only() -> None:
         tg.tensor([1]).requires_grad_()
 
 
+def test_a_frozen_leaf_has_no_gradient_and_may_be_told_so() -> None:
+    x = tg.ones(2).requires_grad_()
+    x.sum().backward()
+    x.requires_grad_(False)
+    x.grad = None
+    assert x.grad is None
+    y = tg.ones(2).requires_grad_() * 2
+    y.grad = None
+    for other in (x, y):
+        with pytest.raises(GraphError, match=r"only a leaf that requires a gradient has \.grad; use register_hook"):
+            other.grad = tg.ones(2)
+
+
 def test_clone_copies_and_is_recorded() -> None:
     x = tg.tensor([1.0], requires_grad=True)
     y = x.clone()

@@ -658,6 +658,20 @@ def test_ids_of_inputs_are_integers() -> None:
             tg.unfold(add, tg.chain([2]), (ids, tg.ones((2, 1))))
 
 
+def test_inputs_may_be_lists_and_where_the_cell_is_on_the_cpu_arrays(device: str) -> None:
+    add = tg.cell(arity=1, state={"h": 2})(lambda x, kids: kids[0].h + x)
+    rows = np.arange(6, dtype=np.float64).reshape(3, 2)
+    kinds = [(np.ndarray.tolist, np.float32), (np.asarray, np.float64), (np.float32, np.float32)]
+    for make, dtype in kinds if device == "cpu" else kinds[:1]:
+        for inputs in (make(rows), ([2, 0, 1], make(rows[[2, 0, 1]]))):
+            h = tg.unfold(add, tg.chain(3), inputs).all().h
+            assert (h.tolist(), h.dtype) == (rows.cumsum(axis=0).tolist(), dtype)
+    with pytest.raises(tg.StructureError, match="2 input rows for 3 vertices"):
+        tg.unfold(add, tg.chain(3), rows[:2])
+    with pytest.raises(TypeError, match="a Tensor holds numbers, not str"):
+        tg.unfold(add, tg.chain(3), "abc")
+
+
 def test_rows_that_do_not_fit_are_refused() -> None:
     add = tg.cell(arity=1, state={"h": 1})(lambda x, kids, context=None: kids[0].h + x)
     pair, x = tg.chain([1, 1]), tg.ones((2, 1))

@@ -30,6 +30,8 @@ from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
 from .unfold import Unfolding, unfold
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from .program.explain import explain
 

@@ -55,6 +55,8 @@ class FunctionCell:
         result = self.function(x, kids) if context is None else self.function(x, kids, context)
         if isinstance(result, Tensor):
             result = (result,)
+        if not isinstance(result, tuple | list):
+            raise TypeError(f"cell {self.__name__} returned {name_of(result)}, not Tensors for {[*self._widths]}")
         if len(result) != len(self._widths):
             raise ValueError(f"cell {self.__name__} returned {len(result)} Tensors for the state {[*self._widths]}")
         return result if hasattr(result, "_fields") else self.State(*result)
@@ -103,8 +105,14 @@ class Cells:
         first = next(iter(self.by_kind.values()), self._only)
         if first is None:
             raise StructureError("no cells: give a cell, or {kind: cell} with at least one")
+        for c in self.by_kind.values() or (first,):
+            if not (hasattr(c, "arity") and hasattr(c, "initial")):
+                remedy = "make it a cell with @tg.cell(arity=..., state=...), or give it arity and initial()"
+                raise TypeError(f"{name_of(c)} is no cell: {remedy}")
         self._given = initial is not None
         self.initial: State = first.initial() if initial is None else initial
+        if not hasattr(self.initial, "_fields"):
+            raise TypeError(f"initial is no State but {name_of(self.initial)}: give cell.initial()._replace(h=...)")
         self._initials = {} if self._given else {kind: c.initial() for kind, c in self.by_kind.items()}
         self.fields: tuple[str, ...] = self.initial._fields
 

@@ -13,7 +13,7 @@ from .structure import Ids, StructureError, ints
 from .tensor import Tensor
 
 
-def ids_and_rows(inputs: Tensor | tuple[Any, Tensor] | None, size: int) -> tuple[Ids, Tensor | None]:
+def ids_and_rows(inputs: Any, size: int) -> tuple[Ids, Tensor | None]:
     """(the vertices that have an input, the rows of their inputs if any has).
 
     Raises:
@@ -21,21 +21,20 @@ def ids_and_rows(inputs: Tensor | tuple[Any, Tensor] | None, size: int) -> tuple
     """
     if inputs is None:
         return np.zeros(0, np.int64), None
+    rows = ops.as_tensor(inputs[1] if isinstance(inputs, tuple) else inputs)
     if not isinstance(inputs, tuple):
-        if len(inputs) != size:
-            raise StructureError(
-                f"{len(inputs)} input rows for {size} vertices; give (ids, rows) if some have no input"
-            )
-        return np.arange(size), inputs
+        if len(rows) != size:
+            raise StructureError(f"{len(rows)} input rows for {size} vertices; give (ids, rows) if some have no input")
+        return np.arange(size), rows
     ids = ints("the inputs' ids", inputs[0].numpy() if isinstance(inputs[0], Tensor) else inputs[0], kinds="iu")
-    if len(ids) != len(inputs[1]):
-        raise StructureError(f"{len(ids)} vertex ids for {len(inputs[1])} input rows")
+    if len(ids) != len(rows):
+        raise StructureError(f"{len(ids)} vertex ids for {len(rows)} input rows")
     wrong = ids[(ids < 0) | (ids >= size)]
     if len(wrong):
         raise StructureError(f"the inputs name vertex {wrong[0]}; ids go from 0 to {size - 1}")
     if len(np.unique(ids)) < len(ids):
         raise StructureError("the inputs name a vertex twice; each vertex has one input")
-    return ids, inputs[1]
+    return ids, rows
 
 
 def cut_to_calls(schedule: Schedule, ids: Ids, rows: Tensor | None) -> list[Tensor | None]:

@@ -16,11 +16,11 @@ class Kept:
     """The gradients that were asked for by name: "state_grad", "parameter_grad"."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        unknown = set(names) - {"state_grad", "parameter_grad"}
-        if unknown:
+        asked = {names} if isinstance(names, str) else set(names)
+        if unknown := asked - {"state_grad", "parameter_grad"}:
             raise ValueError(f"keep knows 'state_grad' and 'parameter_grad', not {sorted(unknown)}")
-        self.states = StateGradients() if "state_grad" in names else None
-        self.parameters = ParameterGradients() if "parameter_grad" in names else None
+        self.states = StateGradients() if "state_grad" in asked else None
+        self.parameters = ParameterGradients() if "parameter_grad" in asked else None
 
 
 class StateGradients:

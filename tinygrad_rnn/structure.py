@@ -214,9 +214,9 @@ class Structure:
         return Structure(self.size, self.target, self.source, slot, self.example, self.kind, self.examples, self.within)
 
     def __repr__(self) -> str:
-        return (
-            f"Structure({self.size} vertices, {len(self.source)} edges, {self.levels} levels, {self.examples} examples)"
-        )
+        counts = self.size, len(self.source), self.levels, self.examples
+        words = ("vertex", "vertices"), ("edge", "edges"), ("level", "levels"), ("example", "examples")
+        return f"Structure({', '.join(f'{n} {word[n != 1]}' for n, word in zip(counts, words, strict=True))})"
 
 
 def _cyclic(loop: Sequence[object]) -> StructureError:

@@ -95,14 +95,14 @@ class Tensor:
 
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
-        if type(self.node) is not Leaf:
+        if grad is not None and type(self.node) is not Leaf:
             raise GraphError("only a leaf that requires a gradient has .grad; use register_hook on other Tensors")
-        if grad is not None:
-            for what in ("shape", "dtype", "device"):
-                ours, theirs = getattr(self, what), getattr(grad, what)
-                if ours != theirs:
-                    raise ValueError(f".grad must have the Tensor's {what} {ours}, not {theirs}")
-        self.node.grad = grad if grad is None or grad.requires_grad else grad.data
+        for what in ("shape", "dtype", "device") if grad is not None else ():
+            ours, theirs = getattr(self, what), getattr(grad, what)
+            if ours != theirs:
+                raise ValueError(f".grad must have the Tensor's {what} {ours}, not {theirs}")
+        if type(self.node) is Leaf:  # None is what other Tensors have
+            self.node.grad = grad if grad is None or grad.requires_grad else grad.data
 
     # Gradients.
     def requires_grad_(self, requires_grad: bool = True) -> Self:

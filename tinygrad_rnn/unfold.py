@@ -307,7 +307,7 @@ class Unfolding:
 def unfold(
     cell: Cell | Mapping[int, Cell],
     structure: Structure,
-    inputs: Tensor | tuple[Any, Tensor] | None,
+    inputs: Any,
     context: Any = None,
     initial: State | None = None,
     keep: Sequence[str] = (),
@@ -318,7 +318,8 @@ def unfold(
         cell: the cell, or {kind: cell}.
         structure: what depends on what.
         inputs: rows for all vertices [N, I], or (ids [M], rows [M, I]) for those that have one. A vertex without input
-            reads zeros, which are never multiplied. None: no vertex has one, and x is [n, 0].
+            reads zeros, which are never multiplied. None: no vertex has one, and x is [n, 0]. Rows may be a Tensor, an
+            array, which keeps its dtype, or nested lists.
         context, initial, keep: see `Unfolding`.
 
     Raises:
@@ -353,7 +354,7 @@ def step_through(run: Unfolding, schedule: Schedule, ids: Ids, rows: Tensor | No
 def begin(
     cell: Cell | Mapping[int, Cell],
     structure: Structure,
-    inputs: Tensor | tuple[Any, Tensor] | None,
+    inputs: Any,
     context: Any,
     initial: State | None,
     keep: Sequence[str],

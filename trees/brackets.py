@@ -4,7 +4,8 @@
 
 The label is what stands at the bracket without a space, so that `( (S ...))` and `( a b)` have the empty
 label. One word alone belongs to its node, `(DT the)`; words beside other items are leaves with the empty
-label, as in NLTK's chunks and in the bracketings of SNLI and ListOps. Space, tab, CR and LF separate, and
+label, as in NLTK's chunks and in the bracketings of SNLI and ListOps. A node without items is a leaf without
+a word, `(2 )`, as in NLTK; training data must have none (`has_words`). Space, tab, CR and LF separate, and
 nothing else: a no-break space is part of a token. Tokens are kept as they stand, escapes too.
 """
 
@@ -68,8 +69,11 @@ def parse_all(text: str, file: str | None = None) -> list[Tree]:
     return _parse(text, file)[0]
 
 
-def read(path: str | os.PathLike[str]) -> list[Tree]:
-    """All trees of a UTF-8 file, on one line each or on several; raises as `parse_all`, and OSError."""
+def read(path: str | os.PathLike[str], has_words: bool = False) -> list[Tree]:
+    """All trees of a UTF-8 file, on one line each or on several; raises as `parse_all`, and OSError.
+
+    With `has_words`, a leaf without a word is an error, too.
+    """
     data = Path(path).read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -77,7 +81,7 @@ def read(path: str | os.PathLike[str]) -> list[Tree]:
         before = data[: error.start].decode("utf-8-sig")
         found = f"the byte 0x{data[error.start]:02x}"
         raise _error(before, len(before), str(path), found, "text in UTF-8") from None
-    return parse_all(text, str(path))
+    return _parse(text, str(path), has_words)[0]
 
 
 def write(path: str | os.PathLike[str], trees: Iterable[Tree]) -> None:
@@ -95,7 +99,7 @@ def write(path: str | os.PathLike[str], trees: Iterable[Tree]) -> None:
         raise
 
 
-def _parse(text: str, file: str | None) -> tuple[list[Tree], list[int]]:
+def _parse(text: str, file: str | None, has_words: bool = False) -> tuple[list[Tree], list[int]]:
     """The trees, and for each the number of its first token."""
     labels: list[str] = []  # with their brackets
     words: list[str | None] = []
@@ -118,6 +122,9 @@ def _parse(text: str, file: str | None) -> tuple[list[Tree], list[int]]:
             if after_word and len(labels) == start + 1:
                 labels[start] = label
             else:
+                if has_words and len(labels) == start:
+                    place = _offset(text, number)
+                    raise _error(text, place, file, "')'", f"a word or a tree in the node {label + ')'!r}")
                 labels.append(label)
                 words.append(None)
                 sizes.append(len(labels) - start)

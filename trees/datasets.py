@@ -43,10 +43,10 @@ def sst(root: str | os.PathLike[str] | None = None) -> SST:
 
     Raises:
         OSError: a file is missing, or nothing can be downloaded. TreeError: the archive is damaged, or bad
-            brackets.
+            brackets, or a leaf without a word.
     """
     if root is not None:
-        return SST(*(read(Path(root) / f"{part}.txt") for part in SST._fields))
+        return SST(*(read(Path(root) / f"{part}.txt", has_words=True) for part in SST._fields))
     import pooch
 
     try:  # the archive's own hash was never published: its content is checked below

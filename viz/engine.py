@@ -8,6 +8,10 @@ import shutil
 import subprocess
 import sysconfig
 
+# The layout leaves room for the widest of the common fonts, so that an SVG may name others that fit in its place. The
+# DOT text names one alone, since graphviz-pure knows no widths of a list; in a PNG, its font without serifs is Arial.
+FONT = "DejaVu Sans"
+_FONTS = f"{FONT},Arial,Helvetica,sans-serif"
 LIMIT = 2000  # vertices; a layout of more takes minutes, and nobody can read it
 _NOT_IN_ITS_FONTS = re.compile(r"[^\u0000-\u058f\u1e00-\u20cf→≠]")
 
@@ -58,6 +62,8 @@ def render(dot: str, format: str, size: int, timeout: float) -> bytes:
             f"graphviz-pure {what}; save as .svg, or install Graphviz (https://graphviz.org/download, "
             "e.g. apt install graphviz)"
         )
+    if pure and format == "png":
+        dot = dot.replace(f'fontname="{FONT}"', "fontname=Arial")
     command = [program, f"-T{format}", *(["-Gdpi=144"] if format == "png" else [])]
     try:
         run = subprocess.run(command, input=dot.encode("utf-8", "replace"), capture_output=True, timeout=timeout)
@@ -71,4 +77,6 @@ def render(dot: str, format: str, size: int, timeout: float) -> bytes:
     if run.returncode or not run.stdout:
         said = run.stderr.decode("utf-8", "replace").strip()
         raise EngineError(f"{program} failed (exit code {run.returncode}): {said or 'it said nothing'}")
+    if format == "svg":
+        return run.stdout.replace(f'font-family="{FONT}"'.encode(), f'font-family="{_FONTS}"'.encode())
     return run.stdout

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import networkx
 
 # Hues of Okabe & Ito (2008), which colour-blind readers tell apart; fills are the same hues, light.
-_FONT = {"fontname": "Arial"}
+_FONT = {"fontname": engine.FONT}
 _INK, _GREY = "#333333", "#8c8c8c"
 _GRAPH = _FONT | {"fontcolor": _INK, "fontsize": "11", "labeljust": "l"}
 _NODE = _FONT | {"color": _INK, "fillcolor": "white", "fontsize": "13", "height": "0.4", "style": "filled"}

@@ -21,8 +21,8 @@ def unfolded(
     """Draw an unfolding: its states at their levels, inputs below them, outputs above; time from left to right.
 
     Trees grow upwards (up to 50 levels each level is a line). U, W and V are the parameters that all vertices share
-    (Goodfellow et al. 2016, figure 10.3); where vertices have several slots, W₀ leads into slot 0. Numbers are the
-    public ids of the vertices.
+    (Goodfellow et al. 2016, figure 10.3); where cells read several slots, W₀ leads into slot 0. Numbers are the public
+    ids of the vertices.
 
     Args:
         unfolding: what `tg.unfold` gave, or has grown by `advance` so far.
@@ -35,12 +35,17 @@ def unfolded(
 
     Raises:
         StructureError: the labels don't fit it.
+        TypeError: it is a cell, or something else that is no unfolding.
 
     >>> import tinygrad_rnn as tg
     >>> cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids: (kids[0].h + x).tanh())
     >>> unfolded(tg.unfold(cell, tg.chain(3), tg.ones((3, 2))))
     Picture(6 vertices, 5 edges)
     """
+    if not isinstance(unfolding, Unfolding):
+        raise TypeError(
+            f"viz.unfolded draws what tg.unfold gave, not {name_of(unfolding)}; a cell is drawn by viz.folded"
+        )
     s = unfolding.structure
     words, results = _texts("labels", labels, s.size), _texts("outputs", outputs, s.size)
     has_input = unfolding.has_input.tolist()
@@ -73,7 +78,8 @@ def unfolded(
     for u, v, slot in zip(s.source.tolist(), s.target.tolist(), s.slot.tolist(), strict=True):
         ends = drawn.get(u), drawn.get(v)
         if ends != (None, None):
-            picture.edge(*ends, f"W{subscript(slot)}" if s.slots > 1 and slot >= 0 else "W", slot=slot)
+            numbered = s.slots > 1 and slot >= 0 and unfolding._cells.of(int(s.kinds[v]))[0].arity is not None
+            picture.edge(*ends, f"W{subscript(slot)}" if numbered else "W", slot=slot)
     for column in rows.values():
         if len(column) > 1 and not (tree and s.levels > DEEP):
             picture.row(column)

@@ -110,6 +110,18 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}, line 2, column 7: found 'oops', expected '(', the beginning of a tree"
 
 
+@pytest.mark.parametrize(("leaf", "column"), [("(2 )", 12), ("()", 10), ("(2( ))", 13)])
+def test_a_leaf_without_a_word_is_refused_where_words_are_needed(leaf: str, column: int, tmp_path: Path) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(f"(2 a)\n(3 (2 a){leaf})\n")
+    assert trees.read(path)[1].words() == ["a"]
+    node = {"(2 )": "(2)"}.get(leaf, "()")
+    with pytest.raises(TreeError) as caught:
+        trees.read(path, has_words=True)
+    expected = f"found ')', expected a word or a tree in the node {node!r}"
+    assert str(caught.value) == f"{path}, line 2, column {column}: {expected}"
+
+
 def test_a_byte_that_is_no_utf_8_is_located(tmp_path: Path) -> None:
     path = tmp_path / "latin.txt"
     path.write_bytes("(2 a)\n(2 그caf\xe9)\n".encode().replace("\xe9".encode(), b"\xe9"))

@@ -69,6 +69,21 @@ def test_the_users_dot_comes_before_graphviz_pure(program: Program, tmp_path: Pa
     assert picture().save(tmp_path / "x.pdf").read_text() == "dot -Tpdf\n"
 
 
+def test_an_svg_names_the_fonts_that_fit_where_the_first_is_missing(program: Program, tmp_path: Path) -> None:
+    program("dot", """print(f'<text font-family="DejaVu Sans">{"fontname=Arial" in text}</text>')""")
+    for file in ("x.svg", "x.png"):
+        fonts = "DejaVu Sans,Arial,Helvetica,sans-serif" if file == "x.svg" else "DejaVu Sans"
+        drawn = picture('fontname="DejaVu Sans"').save(tmp_path / file).read_text()
+        assert drawn == f'<text font-family="{fonts}">False</text>\n'
+
+
+def test_graphviz_pure_draws_a_png_in_the_sans_serif_font_it_has(program: Program, tmp_path: Path) -> None:
+    program("graphviz-pure", "print(text)")
+    written = picture("DejaVu Sans").save(tmp_path / "x.png").read_text()
+    assert (written.count("fontname=Arial"), written.count('fontname="DejaVu Sans"')) == (3, 0)
+    assert '"DejaVu Sans"' in written
+
+
 def test_graphviz_pure_is_found_beside_the_interpreter(program: Program, tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     path = program("graphviz-pure", "print(1)", tmp_path / "scripts")

@@ -10,7 +10,7 @@ import tinygrad_rnn as tg
 import viz
 from viz.picture import DEEP
 
-from .models import KOREAN, WORDS, rows, unfold_tree
+from .models import KOREAN, WORDS, H, rows, unfold_tree
 
 
 def states(picture: viz.Picture) -> networkx.MultiDiGraph[int]:
@@ -22,6 +22,17 @@ def states(picture: viz.Picture) -> networkx.MultiDiGraph[int]:
 
 def edges(structure: tg.Structure) -> list[tuple[int, int, int]]:
     return sorted(zip(structure.source.tolist(), structure.target.tolist(), structure.slot.tolist(), strict=True))
+
+
+def test_edges_into_a_multiset_have_no_slot_numbers(multiset: Any, two_slots: Any) -> None:
+    for cell, letters in ((multiset, {"U", "W"}), (two_slots, {"U", "W₀", "W₁"})):
+        pair = tg.Structure(3, source=[0, 1], target=[2, 2], slot=[0, 1])
+        assert {edge.label for edge in viz.unfolded(tg.unfold(cell, pair, rows(3, H))).edges} == letters
+
+
+def test_what_is_no_unfolding_is_refused(rnn: Any) -> None:
+    with pytest.raises(TypeError, match="draws what tg.unfold gave, not .*; a cell is drawn by viz.folded"):
+        viz.unfolded(rnn)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 7])

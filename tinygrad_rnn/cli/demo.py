@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from . import runs
 from .inspection import picture
 from .training import epochs_of, new_console, report
 
+SIZES = {False: (6000, 12), True: (200, 2)}  # by --quick: examples, epochs
+
 
 def run(out: Path, seed: int, quick: bool) -> None:
     """Train both, compare them, draw.
@@ -22,14 +25,14 @@ def run(out: Path, seed: int, quick: bool) -> None:
         FileExistsError: `out` holds another run than a demo's.
     """
     console = new_console()
-    size, epochs = (200, 2) if quick else (6000, 12)
+    size, epochs = SIZES[quick]
     refuse_other_runs(out, out / "lstm")
     runs.claim(out)
     console.print(f"ListOps: what is the value of an expression such as [MAX 2 [MIN 4 7 ] 0 ]? {size:,} to learn from.")
     started = time.perf_counter()
     roots = {}
     for cell, folder in (("tree-lstm", out), ("lstm", out / "lstm")):
-        settings = runs.Settings("listops", cell, clip=5.0, seed=seed, size=size)
+        settings = settings_of(cell, seed, size)
         parts = runs.read_parts(settings)
         model, optimizer = runs.start(settings, parts)
         runs.claim(folder)
@@ -44,12 +47,19 @@ def run(out: Path, seed: int, quick: bool) -> None:
     draw(console, out, parts)
 
 
+def settings_of(cell: str, seed: int, size: int) -> runs.Settings:
+    """What a demo trains."""
+    return runs.Settings("listops", cell, clip=5.0, seed=seed, size=size)
+
+
 def refuse_other_runs(*folders: Path) -> None:
-    """A demo replaces demos only."""
+    """A demo replaces demos only: runs with a demo's settings, whatever their seed."""
     for folder in folders:
-        file = folder / training.MODEL
-        if file.exists() and runs.load_model(folder).settings.data != "listops":
-            raise FileExistsError(f"{folder} holds another run; choose another --out")
+        if not (folder / training.MODEL).exists():
+            continue
+        found = replace(runs.load_model(folder).settings, seed=0)
+        if found not in [settings_of(found.cell, 0, size) for size, _ in SIZES.values()]:
+            raise FileExistsError(f"{folder} holds a run that no demo made; choose another --out")
 
 
 def draw(console: Console, out: Path, parts: runs.Parts) -> None:

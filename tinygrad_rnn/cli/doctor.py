@@ -101,7 +101,7 @@ def c_compiler() -> Part:
     said = "; ".join(toolchain.describe().removeprefix("C compiler: ").splitlines())
     missing = (
         "cells and optimisers' steps would be compiled, not run in NumPy; install gcc or clang, or "
-        'pip install "tinygrad-rnn[c]", which brings ziglang'
+        'pip install ".[c]" in the checkout, or pip install ziglang'
     )
     if toolchain.compiler() is None:
         return Part("C", None, missing)

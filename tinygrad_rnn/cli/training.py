@@ -44,8 +44,14 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
     parameters = sum(p.size for p in model.classifier.parameters())
     console.print(f"{settings.data}: {sizes} trees; {settings.cell}, {parameters:,} parameters")
     with np.errstate(all="ignore"):  # a loss that overflows ends the run with one line of its own
-        for _ in epochs_of(console, model, optimizer, parts, out, epochs, patience, resume):
-            pass
+        try:
+            for _ in epochs_of(console, model, optimizer, parts, out, epochs, patience, resume):
+                pass
+        except KeyboardInterrupt:
+            kept = "the same command with --resume goes on after the last whole epoch"
+            if not checkpoint.exists():
+                kept = "the first epoch was not done, so nothing is kept"
+            raise Stopped(f"stopped by Ctrl-C; {kept}") from None
     report(console, out, parts)
 
 
@@ -87,7 +93,7 @@ def epochs_of(
         TimeRemainingColumn(),
     )  # fmt: skip
     batch = model.batcher(parts.train)
-    best = -1.0
+    best = training.load(out / training.CHECKPOINT).info["best"] if resume else -1.0
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{name}epoch", total=len(parts.train), loss=0.0)
 
@@ -100,21 +106,14 @@ def epochs_of(
             epochs=epochs, batch_size=settings.batch, patience=patience,
             max_norm=float("inf") if settings.clip is None else settings.clip, resume=resume, progress=show,
         )  # fmt: skip
-        done = 0
-        try:
-            for row in figures:
-                done, better = row["epoch"], row["dev_root"] > best
-                best = max(best, row["dev_root"])
-                console.print(
-                    f"{name}epoch {done:2}  loss {row['loss']:7.3f}  dev {row['dev_root']:6.1%} of roots, "
-                    f"{row['dev_all']:6.1%} of all nodes  {row['seconds']:5.1f} s{'  *' if better else ''}"
-                )
-                yield row
-        except KeyboardInterrupt:
-            kept = "the same command with --resume goes on after the last whole epoch"
-            if not (out / training.CHECKPOINT).exists():
-                kept = "the first epoch was not done, so nothing is kept"
-            raise Stopped(f"stopped by Ctrl-C; {kept}") from None
+        for row in figures:
+            better = row["dev_root"] > best
+            best = max(best, row["dev_root"])
+            console.print(
+                f"{name}epoch {row['epoch']:2}  loss {row['loss']:7.3f}  dev {row['dev_root']:6.1%} of roots, "
+                f"{row['dev_all']:6.1%} of all nodes  {row['seconds']:5.1f} s{'  *' if better else ''}"
+            )
+            yield row
 
 
 def report(console: Console, out: Path, parts: runs.Parts) -> training.Accuracy:
