@@ -51,7 +51,7 @@ BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
     "the engine: the same and all rooms between them": (1500, ENGINE),
     "ops": (1300, ["ops"]),
-    # From here on over what DESIGN.md has room for, but for the two targets: benchmarks/README.md says by what, and why.
+    # From here on over what DESIGN.md has room for, but for the targets: benchmarks/README.md says by what, and why.
     "program, tracer and planner": (1100, [f"program.{m}" for m in "capture graph tracer trace merge plan".split()]),
     "program, the NumPy target": (500, [f"program.{m}" for m in "numpy_target machine meaning".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target prelude".split()]),
