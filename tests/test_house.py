@@ -51,7 +51,7 @@ BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
     "the engine: the same and all rooms between them": (1500, ENGINE),
     "ops": (1300, ["ops"]),
-    # From here on over what DESIGN.md has room for, but for the targets: benchmarks/README.md says by what, and why.
+    # From here on over what was planned, but for the targets: benchmarks/README.md says by what, and why.
     "program, tracer and planner": (1100, [f"program.{m}" for m in "capture graph tracer trace merge plan".split()]),
     "program, the NumPy target": (500, [f"program.{m}" for m in "numpy_target machine meaning".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target prelude".split()]),
@@ -149,7 +149,7 @@ def names_cupy(source: str) -> list[int]:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_a_module_imports_only_from_the_rooms_below_it(path: Path) -> None:
     room = room_of(module_name(path))
-    assert room in DIRECT or room in UNLIMITED, f"no room {room!r} in DESIGN.md: give it a line in DIRECT"
+    assert room in DIRECT or room in UNLIMITED, f"no room {room!r}: give it a line in DIRECT"
     assert misplaced(path.read_text("utf-8"), module_name(path), path.name == "__init__.py") == []
 
 
