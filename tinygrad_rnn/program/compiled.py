@@ -28,7 +28,7 @@ from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
 KEPT = 256  # cells, and traces, that are remembered
-CHANGES = 16  # of what a cell reaches, but for its Tensors, after which it runs eagerly
+CHANGES = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -330,26 +330,25 @@ def reach_of(cell: Any) -> Reach:
     """What a cell reaches, looked up anew if anything has changed.
 
     Raises:
-        Untraceable: the cell can't be remembered.
+        Untraceable: the cell can't be remembered, or was another one in too many runs.
     """
     try:
         found = _reaches.get(cell)
-        changes = 0
-        if found is not None and found.cell() is cell and not found.valid():
-            changes = found.changes + 1
-            if changes > CHANGES:
-                raise Untraceable(
-                    f"what it reaches has changed {CHANGES} times, and each time it would be traced anew: "
-                    "make a number that changes from run to run a Tensor"
-                )
-        if found is None or found.cell() is not cell or changes:  # cells may be equal
+        if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
             while len(_reaches) >= KEPT:  # a cell that refers to itself is kept by what is remembered of it
                 _reaches.pop(next(iter(_reaches)))
-            made = Reach(cell)
-            made.changes = changes if found is not None and made.fingerprint != found.fingerprint else 0
-            found = _reaches[cell] = made
+            before = found.before if found is not None and found.cell() is cell else set()
+            found = _reaches[cell] = Reach(cell)
+            found.before = before
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
+    if found.fingerprint is not None and len(found.before) < CHANGES:
+        found.before.add(found.fingerprint)
+    elif found.fingerprint is not None and found.fingerprint not in found.before:
+        raise Untraceable(
+            f"it was traced in {CHANGES} forms, and each change of a number that it reads makes another: "
+            "make one that changes from run to run a Tensor"
+        )
     return found
 
 

@@ -1,0 +1,47 @@
+"""A cell is traced in as many forms as it is used in, but not anew in every run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn
+from tinygrad_rnn.nn.cells import HiddenState
+
+
+class Warm(nn.Module):
+    arity = 1
+
+    def __init__(self) -> None:
+        self.tau, self.drop = 1.0, nn.Dropout(0.5)
+        self.w = nn.Parameter(np.eye(3), dtype="float64")
+
+    def initial(self) -> HiddenState:
+        return HiddenState(tg.zeros((1, 3), dtype="float64"))
+
+    def forward(self, x: tg.Tensor, kids: tg.Kids, context: object = None) -> HiddenState:
+        return HiddenState(self.drop(tg.tanh((x + kids[0].h @ self.w) / self.tau)))
+
+
+def why(cell: Warm) -> str:
+    return tg.explain(cell, tg.chain([4, 3]), tg.ones((7, 3), dtype="float64")).reason
+
+
+def test_a_number_that_changes_from_run_to_run_makes_a_cell_run_eagerly_in_the_end_and_says_why() -> None:
+    cell = Warm()
+    reasons = []
+    for step in range(20):
+        cell.tau = 1.0 + step
+        reasons.append(why(cell))
+    assert reasons[:16] == [""] * 16
+    assert "make one that changes from run to run a Tensor" in reasons[16]
+    assert all(reasons[16:])
+    cell.tau = 3.0
+    assert why(cell) == ""  # a form that was traced before
+
+
+def test_training_and_evaluation_by_turns_stay_compiled() -> None:
+    cell = Warm()
+    for _ in range(40):
+        assert why(cell.train()) == ""
+        assert why(cell.eval()) == ""
