@@ -117,10 +117,10 @@ def _cut(values: list[Value], reads: list[Value], writes: list[Value]) -> tuple[
     needed = set(ancestors(writes))
     step = {v for v in values if v in dependent and v in needed}
     after = {v for v in dependent if v not in needed}
-    used = users(values)
+    used, ends = users(values), set(writes)
     for v in reversed(values):
         # Elementwise work for a later part alone is done in it: no array of all rows is written and read for it.
-        mine = used.get(v, ())
+        mine = () if v in ends else used.get(v, ())  # what the loop writes must be there when it does
         if lane(v) and v not in dependent and mine and all(u in step or u in after for u in mine):
             (step if any(u in step for u in mine) else after).add(v)
     before = [v for v in values if v not in step and v not in after]
