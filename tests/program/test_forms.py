@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
@@ -45,3 +46,23 @@ def test_training_and_evaluation_by_turns_stay_compiled() -> None:
     for _ in range(40):
         assert why(cell.train()) == ""
         assert why(cell.eval()) == ""
+
+
+def test_a_column_spread_over_a_product_is_what_it_is_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = tg.tensor(np.random.default_rng(0).standard_normal((4, 4)), requires_grad=True)
+
+    @tg.cell(arity=1, state={"h": 4})
+    def cell(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+        first = tg.broadcast_to(kids[0].h[:, :1], (len(x), 4)) @ w
+        total = tg.broadcast_to(tg.sum(kids[0].h, axis=1, keepdims=True), (len(x), 4)) @ w.T
+        return tg.tanh(x + first + total)
+
+    x = tg.tensor(np.random.default_rng(1).standard_normal((10, 4)), requires_grad=True)
+    found = []
+    for how in ("1", "numpy", "0"):
+        monkeypatch.setenv("TINYGRAD_RNN_COMPILE", how)
+        h = tg.unfold(cell, tg.chain([5, 5]), x).all().h
+        found.append([h.numpy(), *(g.numpy() for g in tg.grad(tg.sum(h * h), [w, x]))])
+    for ours in found[:2]:
+        for a, b in zip(ours, found[2], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)

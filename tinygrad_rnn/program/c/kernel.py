@@ -88,6 +88,22 @@ def _cuts(values: list[Value]) -> dict[Value, set[int]] | None:
     return cuts
 
 
+def root(v: Value, homes: dict[Value, tuple[Value, int]]) -> tuple[Value, int, bool]:
+    """Where the elements of a Value lie: in which array, from which column, and whether one column serves for all."""
+    column, one = 0, False
+    while v in homes or v.is_view:
+        if v in homes:
+            v, shift = homes[v]
+            column += shift
+            continue
+        (a,) = v.values
+        if v.op == "broadcast_to" and a.width != v.width:
+            column, one = 0, True
+        column += v.options[1] if v.op == "cut" else 0
+        v = a
+    return v, column, one
+
+
 class Loop:
     """Statements for all columns of pieces of one length; of length 1: for the row."""
 
@@ -221,14 +237,8 @@ class Kernel:
     # Where things are.
     def _array(self, v: Value, at: int, loop: Loop) -> str:
         """An element of an array that is there: column `at`, and on in a loop."""
-        column = f"{at} + j" if loop.length > 1 else str(at)
-        while v in self.homes or v.is_view:
-            if v in self.homes:
-                v, shift = self.homes[v]
-            else:
-                shift = v.options[1] if v.op == "cut" else 0
-                (v,) = v.values
-            column = "0" if v.width == 1 else f"{shift} + {column}" if shift else column
+        v, shift, one = root(v, self.homes)
+        column = str(shift if one else shift + at) + (" + j" if loop.length > 1 and not one else "")
         self.used[v.number] = v
         if v.op in READS:
             return f"b{v.number}[{column}]"

@@ -10,7 +10,7 @@ import numpy as np
 from ..graph import EDGE, READS, Value
 from ..machine import Frame, Homes, Part, address
 from ..plan import LANES, PRODUCT, Section, Step
-from .kernel import Kernel, pointer
+from .kernel import Kernel, pointer, root
 
 MOST = 256  # rows of a level; for more, and wide ones, BLAS uses its caches better than our products of packed matrices
 
@@ -43,14 +43,7 @@ class Loop:
 
     def _place(self, v: Value) -> tuple[str, Value]:
         """(a pointer to the first element of an operand, the array it lies in)."""
-        column = 0
-        while v in self.homes or v.is_view:
-            if v in self.homes:
-                v, shift = self.homes[v]
-            else:
-                shift = v.options[1] if v.op == "cut" else 0
-                (v,) = v.values
-            column += shift
+        v, column, _ = root(v, self.homes)
         return f"a{v.number} + {column}", v
 
     def _text(self) -> str:
@@ -163,12 +156,15 @@ class Loop:
     pack: Any
 
 
-def possible(section: Section, part: Part, real: str, kernels: Mapping[Step, Kernel]) -> bool:
+def possible(section: Section, part: Part, real: str, kernels: Mapping[Step, Kernel], homes: Homes) -> bool:
     """Whether every step of a part can be done in C."""
     if not section.steps or any(v.domain == EDGE for v in section.values):
         return False
     if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
         return False
+    read = [step.values[0].args[0] for step in section.steps if step.kind == PRODUCT]
+    if any(root(v, homes)[2] for v in (*read, *(g for _, g in part.writes))):
+        return False  # a product, or a sum, of one column that serves for all has no such array to read
     for step in section.steps:
         if step.kind == LANES and step not in kernels and not all(v.is_view for v in step.values):
             return False

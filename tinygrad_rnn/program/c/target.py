@@ -54,7 +54,7 @@ class CTarget:
 
     def loop(self, section: Section, part: Part, homes: Homes, scratch: set[Value]) -> Loop | None:
         """The loop over thin levels, if every step of it can be done in C."""
-        if not possible(section, part, self.real, self.kernels):
+        if not possible(section, part, self.real, self.kernels, homes):
             return None
         loop = Loop(f"loop{len(self.loops)}", section, part, homes, scratch, self.kernels)
         self.loops.append(loop)
