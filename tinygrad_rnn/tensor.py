@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 else:
     ops = autograd = None  # bound by the package
 
-Scalar = bool | int | float | complex
 Axis = int | tuple[int, ...] | None
 
 

@@ -26,7 +26,6 @@ CONTAINERS = (list, tuple, dict)
 LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, np.ufunc)  # compared by identity
 FOREIGN = ("tinygrad_rnn", "numpy", "builtins", "networkx")  # whose functions hold nothing of the user's
 METHODS = (types.FunctionType, staticmethod, classmethod, property)
-PLAIN = (bool, int, float, complex, str, list, tuple, dict)  # what constants of a class are
 CHANGING = (np.ndarray, np.random.Generator, set, bytearray, list, dict)  # of which no one can tell what has changed
 GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 DEEP, MANY = 8, 256  # containers within containers, and items of one, beyond which nothing is looked for

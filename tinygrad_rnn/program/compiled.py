@@ -28,7 +28,7 @@ from .run import Run, rest, take
 from .trace import Signature, Spec, Trace, trace
 
 KEPT = 256  # cells, and traces, that are remembered
-CHANGES = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
+FORMS = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -55,7 +55,7 @@ class Prepared:
     ) -> None:
         now = tape.thread.now
         _refuse(unfolding, structure, rows)
-        self.structure, self.schedule, self.ids, self.inputs = structure, schedule, ids, rows
+        self.structure, self.ids, self.inputs = structure, ids, rows
         self.initial = _initial(unfolding, structure)
         self.cells = {kind: unfolding._cells.of(kind)[0] for kind in structure.kinds_used}
         self.reaches = {kind: reach_of(cell) for kind, cell in self.cells.items()}
@@ -342,11 +342,11 @@ def reach_of(cell: Any) -> Reach:
             found.before = before
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
-    if found.fingerprint is not None and len(found.before) < CHANGES:
+    if found.fingerprint is not None and len(found.before) < FORMS:
         found.before.add(found.fingerprint)
     elif found.fingerprint is not None and found.fingerprint not in found.before:
         raise Untraceable(
-            f"it was traced in {CHANGES} forms, and each change of a number that it reads makes another: "
+            f"it was traced in {FORMS} forms, and each change of a number that it reads makes another: "
             "make one that changes from run to run a Tensor"
         )
     return found
