@@ -184,7 +184,23 @@ def _tiles(tiles: Sequence[tuple[Span, Array]], shape: tuple[int, ...]) -> bool:
     return at == shape[axis]
 
 
+def _repeated(x: Array, shape: tuple[int, ...]) -> Array:
+    """np.broadcast_to, which takes twice as long where the array lies in one piece."""
+    lead = len(shape) - x.ndim if x.__class__ is np.ndarray and x.flags.c_contiguous and x.size else -1
+    if lead < 0:
+        return np.broadcast_to(x, shape)
+    strides = [0] * lead
+    for have, wanted, stride in zip(x.shape, shape[lead:], x.strides, strict=True):
+        if have != wanted and have != 1:
+            return np.broadcast_to(x, shape)
+        strides.append(stride if have == wanted else 0)
+    out: Array = np.ndarray(shape, x.dtype, x, 0, strides)
+    out.flags.writeable = False
+    return out
+
+
 NUMPY = Backend("cpu", np, np.ndarray, lambda a: a, lambda a: a)
+vars(NUMPY).update(reshape=lambda x, shape: x.reshape(shape), broadcast_to=_repeated)  # NumPy's own are slower
 _by_type: dict[type, Backend] = {np.ndarray: NUMPY}
 _by_name: dict[str, Backend] = {"cpu": NUMPY}
 _default = "cpu"

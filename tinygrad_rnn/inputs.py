@@ -9,23 +9,24 @@ import numpy as np
 from . import ops
 from .blocks import beside
 from .schedule import Schedule
-from .structure import Ids, StructureError, ints
+from .structure import Ids, Structure, StructureError, ints
 from .tensor import Tensor
 
 
-def ids_and_rows(inputs: Any, size: int) -> tuple[Ids, Tensor | None]:
+def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]:
     """(the vertices that have an input, the rows of their inputs if any has).
 
     Raises:
         StructureError: not as many rows as vertices or ids, an id out of range or given twice.
     """
+    size = structure.size
     if inputs is None:
         return np.zeros(0, np.int64), None
     rows = ops.as_tensor(inputs[1] if isinstance(inputs, tuple) else inputs)
     if not isinstance(inputs, tuple):
         if len(rows) != size:
             raise StructureError(f"{len(rows)} input rows for {size} vertices; give (ids, rows) if some have no input")
-        return np.arange(size), rows
+        return structure.ids, rows
     ids = ints("the inputs' ids", inputs[0].numpy() if isinstance(inputs[0], Tensor) else inputs[0], kinds="iu")
     if len(ids) != len(rows):
         raise StructureError(f"{len(ids)} vertex ids for {len(rows)} input rows")

@@ -120,13 +120,18 @@ def _are_runs(values: Ids, starts: Ids, stops: Ids) -> Any:
     return breaks[stops - 1] == breaks[starts]
 
 
-def plan(structure: Structure, has_input: np.ndarray | None = None) -> Schedule:
-    """How to run a structure whose vertices of a mask [N] have an input (None: all); kept for the next time."""
-    has_input = np.ones(structure.size, bool) if has_input is None else has_input
-    key = np.packbits(has_input).tobytes()
+def plan(structure: Structure, ids: Ids | None = None) -> Schedule:
+    """How to run a structure of which these vertices have an input (None: all); kept for the next time."""
+    has_input = None
+    key = b""  # of all
+    if ids is not None and ids is not structure.ids and len(ids) < structure.size:
+        has_input = np.zeros(structure.size, bool)
+        has_input[ids] = True
+        key = np.packbits(has_input).tobytes()
     found: Schedule | None = structure.schedules.get(key)
     if found is None:
         if len(structure.schedules) > 8:
             structure.schedules.clear()
-        found = structure.schedules[key] = Schedule(structure, has_input)
+        found = Schedule(structure, np.ones(structure.size, bool) if has_input is None else has_input)
+        structure.schedules[key] = found
     return found

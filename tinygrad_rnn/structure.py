@@ -171,6 +171,11 @@ class Structure:
         return [*list(place)[place[at] :], at][::-1]
 
     @cached_property
+    def ids(self) -> Ids:
+        """Those of all vertices: 0..N-1."""
+        return ints("ids", np.arange(self.size))
+
+    @cached_property
     def kinds(self) -> Ids:
         """The kind of each vertex: 0 where none was given."""
         return np.zeros(self.size, np.int64) if self.kind is None else self.kind

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,15 +58,20 @@ class Unfolding:
     ) -> None:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
-        self._no_input = ops.zeros((1, 0), device=self.initial[0].device)  # what vertices without input get
+        self._missing: tuple[tuple[int, ...], Any] = (0,), np.dtype(np.float32)  # the row of an input that is not there
+        self._no_input: Tensor | None = None  # such rows, as many as were needed so far
         self.context, self._structure = context, structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
         self._blocks = Blocks()
-        self._example: list[int] = [] if structure is None else structure.example.tolist()  # by public id
         self._grown: list[Ids] = []  # the edges of each call by `advance`: source, target, slot
         self._streams = random.Streams(int(random.generator().integers(2**63)) if seed is None else seed)
         self._kept = Kept(keep)
+
+    @cached_property
+    def _example(self) -> list[int]:
+        """The example of each vertex, by public id."""
+        return [] if self._structure is None else self._structure.example.tolist()
 
     @property
     def initial(self) -> State:
@@ -169,7 +175,7 @@ class Unfolding:
 
     def _take(self, rows: Tensor) -> None:
         """Note what inputs look like; what the cells start from follows the dtype of the first ones."""
-        self._no_input = ops.zeros((1, *rows.shape[1:]), dtype=rows.dtype, device=rows.device)
+        self._missing, self._no_input = (rows.data.shape[1:], rows.data.dtype), None
         if not self.calls:
             self._cells.start_in(rows.dtype)
 
@@ -185,9 +191,12 @@ class Unfolding:
         cell, initial = self._cells.of(call.kind)
         count = len(call.examples)
         if x is None:
-            if len(self._no_input.data) < count:  # one row, repeated, which a product multiplies once
-                self._no_input = ops.broadcast_to(self._no_input[:1], (count, *self._no_input.shape[1:]))
-            x = Tensor(self._no_input.data[:count])
+            x = self._no_input
+            if x is None or len(x.data) < count:  # one row, repeated, which a product multiplies once
+                shape, dtype = self._missing
+                row = ops.zeros((1, *shape), dtype=dtype, device=self.initial[0].device)
+                x = self._no_input = ops.broadcast_to(row, (count, *shape))
+            x = Tensor(x.data[:count])
         if segments is None:
             slots = [self._blocks.reader(places.get(k, ()), call.examples, initial) for k in range(cell.arity or 0)]
             kids = Kids(self.fields, slots, None, None, count)
@@ -242,8 +251,9 @@ class Unfolding:
         blocks = blocks or [[value[:0] for value in self.initial]]
         columns = ([block[field] for block in blocks] for field in range(len(self.fields)))
         fields = [ops.concat(column, axis=0) if len(column) > 1 else column[0] for column in columns]
-        rows = self._rows(np.arange(self.size))
-        if (rows[1:] < rows[:-1]).any():
+        as_they_are = self._structure is not None and self._rank is self._structure.ids and not self._grown
+        rows = self._rank if as_they_are else self._rows(np.arange(self.size))
+        if not as_they_are and (rows[1:] < rows[:-1]).any():
             fields = [ops.gather_rows(value, beside(value, rows)) for value in fields]
         return type(self.initial)(*fields)
 
@@ -365,10 +375,8 @@ def begin(
     run._cells.check(structure)
     if isinstance(context, Tensor) and len(context) != structure.examples:
         raise StructureError(f"the context has {len(context)} rows for {structure.examples} examples")
-    ids, rows = ids_and_rows(inputs, structure.size)
-    has_input = np.zeros(structure.size, bool)
-    has_input[ids] = True
-    schedule = plan(structure, has_input)
+    ids, rows = ids_and_rows(inputs, structure)
+    schedule = plan(structure, ids)
     run._rank = schedule.rank
     if rows is not None:
         run._take(rows)

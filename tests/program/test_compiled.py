@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.program.cells import Random, as_function, dags, inputs_of, numbers, recipes, run, running, same
 from tinygrad_rnn import nn
-from tinygrad_rnn.program import compiled
+from tinygrad_rnn.program import recall
 from tinygrad_rnn.program.c import toolchain
 
 W = 3
@@ -373,11 +373,11 @@ def test_cells_made_anew_share_one_trace() -> None:
 
     cell, w = made(0)
     agrees(cell, [w])
-    before = len(compiled._traces)
+    before = len(recall._traces)
     for seed in range(1, 4):
         cell, w = made(seed)
         agrees(cell, [w])
-    assert len(compiled._traces) == before
+    assert len(recall._traces) == before
 
 
 def test_cells_that_are_equal_are_not_the_same() -> None:

@@ -10,7 +10,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.cells import agree, leaf
 from tinygrad_rnn import nn
-from tinygrad_rnn.program import compiled, merge
+from tinygrad_rnn.program import merge, recall
 
 IN, H = 3, 4
 STAGES = ("before", "step", "after", "early", "back", "late")
@@ -24,9 +24,9 @@ Made = tuple[Any, list[tg.Tensor], tg.Structure]  # a cell, its weights, what it
 def on_the_cpu(device: str) -> Iterator[None]:
     if device != "cpu":
         pytest.skip("programs are for the CPU so far")
-    compiled._traces.clear()
+    recall._traces.clear()
     yield
-    compiled._traces.clear()
+    recall._traces.clear()
 
 
 def weights(count: int, *shape: int, seed: int = 0) -> list[tg.Tensor]:
@@ -254,8 +254,8 @@ def test_how_many_products_are_left(
     make: Callable[[], Made], inputs: bool, before: Any, after: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert products(make(), inputs) == after
-    compiled._traces.clear()
-    monkeypatch.setattr(compiled, "merged", lambda trace, recurrent: trace)
+    recall._traces.clear()
+    monkeypatch.setattr(recall, "merged", lambda trace, recurrent: trace)
     assert products(make(), inputs) == before
 
 
@@ -302,9 +302,9 @@ def test_no_product_is_drawn_into_the_loop() -> None:
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell(IN, H), nn.GRUCell(IN, H), nn.RNNCell(IN, H)])
 def test_cells_that_have_one_matrix_already_stay_as_they_are(cell: Any) -> None:
-    reach = compiled.reach_of(cell)
+    reach = recall.reach_of(cell)
     tg.explain(cell, CHAINS, IN)
-    found = [*compiled._traces.values(), *reach.traces.values()]
+    found = [*recall._traces.values(), *reach.traces.values()]
     assert found
     for trace in found:
         assert merge.merged(trace, frozenset([0])) is trace

@@ -82,8 +82,8 @@ class Recurrent(Module):
             axes = "[B, T, I]" if self.batch_first else "[T, B, I]"
             raise ValueError(f"{self._name} takes x {axes} with I = {self.input_size}, not shape {x.shape}")
         examples, steps = x.shape[:2] if self.batch_first else x.shape[1::-1]
-        counts = self._lengths(lengths, examples, steps)
-        along, back, at = _batch(counts.tobytes(), steps, self.batch_first)
+        counts = None if lengths is None else self._lengths(lengths, examples, steps).tobytes()
+        along, back, at = _batch(counts, examples, steps, self.batch_first)
         initial = self._initial(state, examples)
         finals = []
         rows = ops.reshape(x, (steps * examples, self.input_size))
@@ -98,9 +98,9 @@ class Recurrent(Module):
                 states = run.all()
                 outputs.append(states.h)
                 # Time by time, sequences of one length end in rows that follow each other: sooner had than last().
-                ends = slice(-examples, None) if structure is along else slice(examples)
+                start = (steps - 1) * examples if structure is along else 0
                 sliced = at is None and not self.batch_first and steps * examples > 0
-                finals.append(cell.State(*(value[ends] for value in states)) if sliced else run.last())
+                finals.append([ops.span(v, 0, start, start + examples) for v in states] if sliced else run.last())
             rows = ops.concat(outputs, axis=1) if len(outputs) > 1 else outputs[0]
         rows = rows if index is None else ops.scatter_add_rows(rows, index, steps * examples)
         last = [ops.stack(fields, axis=0) for fields in zip(*finals, strict=True)]
@@ -110,9 +110,7 @@ class Recurrent(Module):
     def _name(self) -> str:
         return type(self).__name__
 
-    def _lengths(self, lengths: Sequence[int] | Ids | Tensor | None, examples: int, steps: int) -> Ids:
-        if lengths is None:
-            return np.full(examples, steps, np.int64)
+    def _lengths(self, lengths: Sequence[int] | Ids | Tensor, examples: int, steps: int) -> Ids:
         counts = np.asarray(lengths.numpy() if isinstance(lengths, Tensor) else lengths)
         if counts.shape != (examples,) or (examples and counts.dtype.kind not in "iu"):
             raise ValueError(f"{self._name} takes an integer length for each of {examples} sequences, not {counts!r}")
@@ -143,14 +141,18 @@ class Recurrent(Module):
 
 
 @lru_cache(maxsize=16)
-def _batch(lengths: bytes, steps: int, batch_first: bool) -> tuple[Structure, Structure, Ids | None]:
-    """A batch of sequences, its lengths as the bytes of int64 [B], in both directions; vertices as x has its rows.
+def _batch(
+    lengths: bytes | None, examples: int, steps: int, batch_first: bool
+) -> tuple[Structure, Structure, Ids | None]:
+    """A batch of sequences in both directions, its lengths as the bytes of int64 [B], or None if all have all steps.
+
+    The vertices stand as x has its rows.
 
     Returns:
         the structure forward and backward, and which rows of x are vertices (None: all). Kept, since how to run a
         structure is found out once.
     """
-    counts = np.frombuffer(lengths, np.int64)
+    counts = np.full(examples, steps, np.int64) if lengths is None else np.frombuffer(lengths, np.int64)
     example, step = np.divmod(np.arange(steps * len(counts)), steps) if steps else (np.zeros(0, np.int64),) * 2
     if not batch_first:
         order = np.lexsort((example, step))

@@ -46,7 +46,7 @@ class Reach:
         self.names: list[str] = []  # what each is called: an attribute, a variable, an item of one
         self.traces: dict[Any, Any] = {}  # of a cell without a fingerprint
         self.before: set[Any] = set()  # the fingerprints that the cell has had
-        self.machines: dict[Any, Any] = {}  # that run the cell, by all that they depend on
+        self.programs: dict[Any, Any] = {}  # that run the cell, by all that they depend on
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
         self._prints: list[Any] = []

@@ -200,7 +200,7 @@ def explain(
         kind: [(name, t.shape) for name, t in zip(reach.names, reach.tensors, strict=True)]
         for kind, reach in reaches.items()
     }
-    pairs = zip(prepared.layout.variants, prepared.machines, strict=True)
+    pairs = zip(prepared.layout.variants, prepared.program.machines, strict=True)
     groups = [_group(v, machine, prepared.layout.initials, reaches[v.kind]) for v, machine in pairs]
     return Explanation(title, parameters, groups)
 

@@ -121,7 +121,9 @@ class Layout:
         self.row: Ids = at[call_of] + schedule.rank - starts[call_of] if len(calls) else np.zeros(0, np.int64)
         self.order: Ids = np.empty(structure.size, np.int64)  # row -> vertex
         self.order[self.row] = np.arange(structure.size)
-        self.in_order = bool((self.row == np.arange(structure.size)).all())
+        self.in_order = bool((self.row == structure.ids).all())
+        if self.in_order:
+            self.row = structure.ids  # by which it is known to be
         self.calls: list[Call] = []
         self._multisets(structure, arity, variant_of, call_of)
         done = [0] * len(self.variants)

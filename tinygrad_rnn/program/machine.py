@@ -6,12 +6,13 @@ otherwise, and so is whatever no target looks into.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .graph import EDGE, PARAMETER, READS, Value, ancestors, borrowed
+from .graph import EDGE, LEAVES, PARAMETER, READS, Value, ancestors, borrowed
 from .layout import Call, Variant
 from .meaning import compute
 from .plan import LANES, PRODUCT, ROWS, Plan, Section, Step
@@ -79,7 +80,7 @@ class Part:
         looped = section is plan.step or section is plan.back
         self.loop: Any = target.loop(section, self, homes, scratch) if looped else None
         # Whose arrays are others in every run, even of a frame that lasts.
-        self.moving = [v for v in self.addressed if v.domain == PARAMETER or v.op in ("input", "context")]
+        self.moving = [v for v in self.addressed if v.op in ("input", "context")]
 
     def make_room(self, vertices: int, edges: int = 0) -> dict[Value, np.ndarray]:
         """Arrays for what the part needs room for, of so many rows."""
@@ -177,9 +178,9 @@ class Machine:
     def __init__(self, plan: Plan, target: Any) -> None:
         self.plan, self.target = plan, target
         homes: Homes = {}
-        self.before, self.step, self.after, self.early, self.back, self.late = (
-            Part(section, plan, target, homes) for section in plan.sections
-        )
+        self.parts = [Part(section, plan, target, homes) for section in plan.sections]
+        self.before, self.step, self.after, self.early, self.back, self.late = self.parts
+        self.addressed = set().union(*(part.addressed for part in self.parts))
         self.values = plan.trace.graph.values
         self.size = len(self.values)
         self.constants = [(v.number, np.full(v.shape, v.args[0], v.dtype)) for v in self.values if v.op == "full"]
@@ -193,6 +194,13 @@ class Machine:
                 held.add(homes[v][0])
         # What the derivative does not read: its arrays are let go of after the forward pass.
         self.forgotten = [v.number for v in self.values if v.domain != PARAMETER and v not in held]
+        # What is given for one run, or given away by it.
+        lasting = {*plan.once, *plan.once_back}
+        self.passing = [
+            v.number
+            for v in self.values
+            if v.op in ("input", "context") or (v.domain == PARAMETER and v.op not in LEAVES and v not in lasting)
+        ]
 
 
 class Frame:
@@ -208,21 +216,70 @@ class Frame:
             self.arrays[number] = array
         for number in machine.segments:
             self.arrays[number] = variant.segments
-        self._tables: dict[Part, np.ndarray | None] = {}
-        self._steppers: dict[Part, tuple[Any, Any]] = {}
         self._made: set[Part] = set()
+        # What hangs on where the parameters lie, and stays while they do.
+        self._parameters: list[np.ndarray] = []
+        self._renewed: dict[str, list[Value]] = {}
+        self._ready: dict[Part, Ready] = {}
+        self._steppers: dict[Part, tuple[Any, Any]] = {}
+
+    def start(self, parameters: list[np.ndarray], x: np.ndarray | None, context: dict[Any, np.ndarray]) -> None:
+        """Take the arrays that the cell reaches, the rows of the input, and those of the context by path."""
+        arrays, leaves = self.arrays, self.machine.leaves
+        if not all(map(operator.is_, parameters, self._parameters)) or len(parameters) != len(self._parameters):
+            self.let_go()
+            copied = False  # and if so, copied anew for every run
+            for v in leaves["parameter"]:
+                array = parameters[v.options[0]]
+                if v in self.machine.addressed and not array.flags.c_contiguous:
+                    array, copied = array.copy(), True
+                arrays[v.number] = array
+            self._parameters = [] if copied else parameters
+        for v in leaves["input"]:
+            arrays[v.number] = np.ascontiguousarray(x)
+        for v in leaves["context"]:
+            arrays[v.number] = np.ascontiguousarray(context[v.options])
+
+    def rest(self) -> None:
+        """Keep nothing of what was given for this run, or given away by it."""
+        for number in self.machine.passing:
+            self.arrays[number] = None
 
     def let_go(self) -> None:
-        """Keep nothing of what was given for a run: parameters, inputs, contexts."""
+        """Keep no parameters, nor what hangs on where they lie; steppers hold the frame itself."""
+        self._parameters = []
+        self._renewed.clear()
+        self._ready.clear()
+        self._steppers.clear()
         for v in self.machine.values:
-            if v.op in ("input", "context") or (v.domain == PARAMETER and v.op != "full"):
+            if v.domain == PARAMETER and v.op not in ("full", "segments"):
                 self.arrays[v.number] = None
 
-    def once(self, values: Iterable[Value]) -> None:
-        """Compute what hangs on parameters alone."""
+    def once(self, which: str) -> None:
+        """Compute what hangs on parameters alone, the plan's `once` or `once_back`: in place, but views, which stay."""
         arrays = self.arrays
-        for v in values:
-            arrays[v.number] = compute(v, [arrays[a.number] if isinstance(a, Value) else a for a in v.args], 0)
+        if which in self._renewed:
+            for v in self._renewed[which]:
+                if v.op == "concat":
+                    np.concatenate([arrays[a.number] for a in v.values], axis=v.options[0], out=arrays[v.number])
+                else:
+                    arrays[v.number][...] = self._computed(v)
+            return
+        renewed = self._renewed[which] = []
+        for v in getattr(self.machine.plan, which):
+            found = self._computed(v)
+            scattered = v in self.machine.addressed and not found.flags.c_contiguous
+            if scattered or not any(np.may_share_memory(found, arrays[a.number]) for a in v.values):
+                renewed.append(v)
+            arrays[v.number] = found.copy() if scattered else found
+
+    def finish(self) -> None:
+        """Compute what is made of sums over rows: it is given away."""
+        for v in self.machine.plan.finish:
+            self.arrays[v.number] = self._computed(v)
+
+    def _computed(self, v: Value) -> np.ndarray:
+        return compute(v, [self.arrays[a.number] if isinstance(a, Value) else a for a in v.args], 0)
 
     def rows(self, v: Value) -> int:
         """How many rows a Value has."""
@@ -249,36 +306,42 @@ class Frame:
         if not part.do:
             return
         arrays = self.arrays
-        for v in part.reads:
-            if v in part.touched:
-                where, f = self.where(v)
-                w = where.whole
-                arrays[v.number] = states[f][w : w + len(where.index)] if w >= 0 else states[f][where.index]
-        for v in part.borrowed:
-            if v in part.touched:
-                arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
-        if part in self._tables:
-            table = self._tables[part]
-            self.address(table, part.moving)
-        else:
-            for v, array in part.make_room(self.variant.size, self.variant.edges).items():
-                arrays[v.number] = array
-            for v, whole, at in part.slices:
-                arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
-            table = self.table(part, {})
-            if table is not None:
-                for v in part.reads:
-                    if v in part.addressed:
-                        where, f = self.where(v)
-                        self.point(table, v, address(states[f]), where.whole, address(where.index))
+        ready = self._ready.get(part)
+        if ready is None:
+            ready = self._make_ready(part, states)
             if self.lasts:
-                self._tables[part] = table
-        arrays[-1] = 0 if table is None else table.ctypes.data
+                self._ready[part] = ready
+        else:
+            self.address(ready.table, part.moving)
+        for v, where, state in ready.gathers:
+            arrays[v.number] = state[where.index]
+        for v in ready.views:
+            arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
+        arrays[-1] = ready.pointer
         for do, edges in part.do:
             do(arrays, self.variant.edges if edges else self.variant.size, 0)
         if not self.lasts:
             for v in (*part.room, *part.reads, *part.borrowed):
                 arrays[v.number] = None
+
+    def _make_ready(self, part: Part, states: list[np.ndarray]) -> Ready:
+        """The arrays and addresses that a part needs, but for what must be looked up anew in every run."""
+        arrays, gathers = self.arrays, []
+        for v, array in part.make_room(self.variant.size, self.variant.edges).items():
+            arrays[v.number] = array
+        for v, whole, at in part.slices:
+            arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
+        table = self.table(part, {})
+        for v in part.reads:
+            where, f = self.where(v)
+            if v in part.touched and where.whole >= 0:
+                arrays[v.number] = states[f][where.whole : where.whole + len(where.index)]
+            elif v in part.touched:
+                gathers.append((v, where, states[f]))
+            if table is not None and v in part.addressed:
+                self.point(table, v, address(states[f]), where.whole, address(where.index))
+        views = [v for v in part.borrowed if v in part.touched]
+        return Ready(table, 0 if table is None else table.ctypes.data, gathers, views)
 
     def stepper(
         self, part: Part, states: list[np.ndarray], total: list[np.ndarray]
@@ -338,10 +401,16 @@ class Frame:
     def address(self, table: np.ndarray | None, values: Iterable[Value], room: Any = ()) -> None:
         """Write where the arrays of Values lie into a table."""
         for v in values if table is not None else ():
-            array = room[v] if v in room else self.arrays[v.number]
-            if v.domain == PARAMETER and not array.flags.c_contiguous:
-                array = self.arrays[v.number] = np.ascontiguousarray(array)
-            table[v.number] = address(array)  # type: ignore[index]
+            table[v.number] = address(room[v] if v in room else self.arrays[v.number])  # type: ignore[index]
+
+
+class Ready(NamedTuple):
+    """What a part is run with: the table of addresses and where it lies, reads to gather, views of reads to make."""
+
+    table: np.ndarray | None
+    pointer: int
+    gathers: list[tuple[Value, Any, np.ndarray]]
+    views: list[Value]
 
 
 def address(array: np.ndarray) -> int:

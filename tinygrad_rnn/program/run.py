@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,26 +22,45 @@ _resting: list[Run] = []  # runs that are over and whose arrays the next one tak
 _lock = threading.RLock()  # reentrant: a run may come to rest wherever the garbage collector runs
 
 
-def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> Run:
-    """A run over a layout, that was at rest or is new."""
+def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray], owners: Sequence[Any]) -> Run:
+    """A run over a layout, that was at rest or is new.
+
+    Its owners are what the parameters belong to. It is theirs until others take it, or they are gone: one that was
+    theirs before still knows where the parameters lie.
+    """
     layout.runs += 1
     with _lock:
-        for i, run in enumerate(_resting):
-            if run.layout is layout and run.machines == machines:
-                return _resting.pop(i)
-    return Run(layout, machines, initial)
+        fitting = [run for run in _resting if run.layout is layout and run.machines == machines]
+        mine = [run for run in fitting if all(ref() is o for ref, o in zip(run.owners, owners, strict=True))]
+        if not fitting:
+            found = Run(layout, machines, initial)
+        else:
+            found = (mine or fitting)[-1]
+            _resting.remove(found)
+        if not mine:
+            gone = partial(_let_go, weakref.ref(found))
+            found.owners = [weakref.ref(owner, gone) for owner in owners]
+    return found
+
+
+def _let_go(run: weakref.ref[Run], _: Any) -> None:
+    """Let a run that is at rest, and whose owner is gone, forget the parameters."""
+    with _lock:
+        found = run()
+        for frame in found.frames if found is not None and found in _resting else ():
+            frame.let_go()
 
 
 def rest(run: Run) -> None:
     """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
     if run.lasts:
         for frame in run.frames:
-            frame.let_go()
+            frame.rest()
         with _lock:
             _resting.append(run)
             while sum(other.size for other in _resting) > LASTING:
                 for frame in _resting.pop(0).frames:
-                    frame._steppers.clear()  # they hold the frame: without them it goes now, not at a collection
+                    frame.let_go()  # what steps it holds it: now it goes at once, not at a collection
 
 
 class Run:
@@ -60,6 +81,7 @@ class Run:
         self.lasts = layout.runs > 1 and self.size <= LASTING
         self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
         self.total: list[np.ndarray] = []
+        self.owners: list[weakref.ref[Any]] = []
         self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
         for frame in self.frames:
             for f, v in enumerate(frame.machine.plan.trace.states):
@@ -67,7 +89,7 @@ class Run:
 
     def start(
         self,
-        parameters: Sequence[Sequence[np.ndarray]],
+        parameters: Sequence[list[np.ndarray]],
         initial: Sequence[np.ndarray],
         inputs: Sequence[np.ndarray | None],
         contexts: Sequence[dict[tuple[Any, ...], np.ndarray]],
@@ -85,13 +107,7 @@ class Run:
         for state, value in zip(self.states, initial, strict=True):
             state[: self.layout.initials] = value
         for frame, own, x, context in zip(self.frames, parameters, inputs, contexts, strict=True):
-            arrays, leaves = frame.arrays, frame.machine.leaves
-            for v in leaves["parameter"]:
-                arrays[v.number] = own[v.options[0]]
-            for v in leaves["input"]:
-                arrays[v.number] = np.ascontiguousarray(x)
-            for v in leaves["context"]:
-                arrays[v.number] = np.ascontiguousarray(context[v.options])
+            frame.start(own, x, context)
         if any(frame.machine.leaves["random"] for frame in self.frames):
             self._draw(streams)
 
@@ -125,7 +141,7 @@ class Run:
         """Compute the states of all vertices."""
         for frame in self.frames:
             machine = frame.machine
-            frame.once(machine.plan.once)
+            frame.once("once")
             frame.make(machine.before)
             frame.all(machine.before, self.states)
             frame.make(machine.step)
@@ -153,7 +169,7 @@ class Run:
             machine = frame.machine
             for f, seed in machine.plan.trace.seeds.items():
                 frame.arrays[seed.number] = self._rows(total[f], frame.variant)
-            frame.once(machine.plan.once_back)
+            frame.once("once_back")
             frame.make(machine.early)
             frame.all(machine.early, self.states)
             frame.make(machine.back)
@@ -162,7 +178,7 @@ class Run:
         found: list[dict[Any, np.ndarray]] = []
         for frame in self.frames:
             frame.all(frame.machine.late, self.states)
-            frame.once(frame.machine.plan.finish)
+            frame.finish()
             gradients_of = frame.machine.plan.trace.gradients.items()
             found.append({key: frame.arrays[g.number] for key, g in gradients_of if key[0] not in READS})
             self._give(frame, found[-1])

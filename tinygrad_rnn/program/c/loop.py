@@ -114,6 +114,7 @@ class Loop:
         frame.address(table, self.roots.values(), room)
         held: list[Any] = [table, room]
         packed = []
+        arrays = frame.arrays
         at = 2 * self.size
         by_number = {v.number: v for v in (*part.reads, *self.products)}
         for i, (what, *key) in enumerate(self.extra):
@@ -133,18 +134,17 @@ class Loop:
                 weight: Value = by_number[key[0]].args[1]
                 out = np.empty(self.packed_size(*weight.shape) + 16, weight.dtype)
                 array = out[-address(out) % 64 // out.itemsize :]  # at a multiple of 64 bytes products are faster
-                packed.append((weight, address(array)))
+                b = arrays[weight.number]
+                rows, columns = (stride // b.itemsize for stride in b.strides)
+                packed.append((address(b), rows, columns, *b.shape, address(array)))
             held.append(array)
             table[at + i] = address(array)
         pointer, function, pack = table.ctypes.data, self.function, self.pack
-        arrays = frame.arrays
 
         def renew() -> None:
             frame.address(table, part.moving)
-            for weight, out in packed:
-                b = arrays[weight.number]
-                item = b.itemsize
-                pack(address(b), b.strides[0] // item, b.strides[1] // item, *b.shape, out)
+            for weight in packed:
+                pack(*weight)
 
         def run(first: int, last: int, by: int, held: Any = held) -> None:
             function(pointer, first, last, by)
