@@ -268,7 +268,9 @@ def named(device: str | None) -> Backend:
     """
     if _thread.stand_in is not None:
         return _thread.stand_in  # type: ignore[no-any-return]
-    name, _, number = (device or _default).partition(":")
+    name, number = device or _default, ""
+    if name not in _by_name:
+        name, _, number = name.partition(":")
     found = _by_name.get(name)
     if found is None:
         if name != "cuda":
@@ -305,6 +307,8 @@ def known(value: object) -> bool:
 def device_of(array: Array) -> str:
     """'cpu', 'cuda' (the first GPU), 'cuda:1', ..."""
     found = of(array)
+    if found is NUMPY:
+        return "cpu"
     number = getattr(getattr(array, "device", None), "id", 0)
     return found.name if not number else f"{found.name}:{number}"
 

@@ -127,6 +127,8 @@ class Cells:
         """Let what the cells start from follow a dtype, if they are constants of the cells' own making."""
         if self._given or dtype.kind != "f" or self.initial[0].node is not None:
             return
+        if not self._initials and all(value.data.dtype is dtype for value in self.initial):
+            return
         self.initial = type(self.initial)(*(value.astype(dtype) for value in self.initial))
         self._initials = {k: type(s)(*(value.astype(dtype) for value in s)) for k, s in self._initials.items()}
 

@@ -74,6 +74,12 @@ class Schedule:
         return place
 
     @cached_property
+    def filled(self) -> set[tuple[int, int]]:
+        """(call, slot) of all edges; slot -1 for those of multisets."""
+        call, slot = self._call[self._target], np.maximum(self._slot, -1)
+        return set(zip(call.tolist(), slot.tolist(), strict=True))
+
+    @cached_property
     def slots(self) -> list[dict[int, list[Place]]]:
         """For each call and each slot that any of its vertices fills, where the predecessors' rows lie."""
         named = self._slot >= 0  # the other edges are those of cells of multisets

@@ -65,7 +65,7 @@ class Unfolding:
         self.calls: list[Call] = []
         self._blocks = Blocks()
         self._grown: list[Ids] = []  # the edges of each call by `advance`: source, target, slot
-        self._streams = random.Streams(int(random.generator().integers(2**63)) if seed is None else seed)
+        self._streams = random.Streams(random.drawn_seed() if seed is None else seed)
         self._kept = Kept(keep)
 
     @cached_property
@@ -114,8 +114,8 @@ class Unfolding:
 
     def _rows(self, ids: Ids) -> Ids:
         """Public ids to internal rows: those of what has grown are the same."""
-        if len(self._rank) == self.size:
-            return self._rank[ids]
+        if self._structure is None or self._rank is self._structure.ids:
+            return ids
         rows, known = ids.copy(), ids < len(self._rank)
         rows[known] = self._rank[ids[known]]
         return rows
@@ -251,9 +251,9 @@ class Unfolding:
         blocks = blocks or [[value[:0] for value in self.initial]]
         columns = ([block[field] for block in blocks] for field in range(len(self.fields)))
         fields = [ops.concat(column, axis=0) if len(column) > 1 else column[0] for column in columns]
-        as_they_are = self._structure is not None and self._rank is self._structure.ids and not self._grown
-        rows = self._rank if as_they_are else self._rows(np.arange(self.size))
-        if not as_they_are and (rows[1:] < rows[:-1]).any():
+        ids = np.arange(self.size)
+        rows = self._rows(ids)
+        if rows is not ids and (rows[1:] < rows[:-1]).any():
             fields = [ops.gather_rows(value, beside(value, rows)) for value in fields]
         return type(self.initial)(*fields)
 

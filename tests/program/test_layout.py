@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.graphs import predecessors
 from tests.program.cells import structures
-from tinygrad_rnn.program.layout import Layout
+from tinygrad_rnn.program.layout import Layout, foldable
 from tinygrad_rnn.schedule import plan
 
 
-@given(s=structures(2), zero=st.booleans(), each=st.booleans(), data=st.data())
+@given(s=structures(2), folded=st.booleans(), each=st.booleans(), data=st.data())
 def test_rows_are_a_permutation_and_slots_name_the_predecessors_rows(
-    s: tg.Structure, zero: bool, each: bool, data: st.DataObject
+    s: tg.Structure, folded: bool, each: bool, data: st.DataObject
 ) -> None:
     fed = np.asarray(data.draw(st.lists(st.booleans(), min_size=s.size, max_size=s.size)), bool)
-    layout = Layout(s, plan(s, np.flatnonzero(fed)), {0: 2}, zero, s.examples if each else 1)
+    layout = Layout(s, plan(s, np.flatnonzero(fed)), {0: 2}, folded, s.examples if each else 1)
     assert sorted(layout.row.tolist()) == list(range(s.size))
     assert (layout.order[layout.row] == np.arange(s.size)).all()
     kids, done = predecessors(s), set()
@@ -54,11 +54,20 @@ def test_edges_of_multisets_come_by_vertex(s: tg.Structure) -> None:
     assert sorted(found) == sorted(zip(s.source.tolist(), s.target.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("zero", "folded"), [(True, True), (False, False)])
-def test_leaves_of_trees_are_a_variant_of_their_own_if_they_start_from_zeros(zero: bool, folded: bool) -> None:
+@pytest.mark.parametrize("folded", [True, False])
+def test_leaves_of_trees_are_a_variant_of_their_own_where_they_are_folded(folded: bool) -> None:
     s = tg.union([tg.Structure(3, [0, 1], [2, 2], [0, 1])] * 4)
-    layout = Layout(s, plan(s), {0: 2}, zero, 1)
+    layout = Layout(s, plan(s), {0: 2}, folded, 1)
     assert any(v.filled == (False, False) for v in layout.variants) is folded
+
+
+def test_a_variant_for_leaves_pays_for_trees_and_not_for_long_chains() -> None:
+    tree = tg.Structure(3, [0, 1], [2, 2], [0, 1])
+    assert foldable(plan(tree), {0: 2})
+    assert foldable(plan(tg.chain(7)), {0: 1})
+    assert not foldable(plan(tg.chain(8)), {0: 1})
+    assert not foldable(plan(tg.chain(50)), {0: 1})
+    assert foldable(plan(tg.chain(50)), {0: 2}), "nobody fills the second slot"
 
 
 def test_a_chain_reads_rows_that_follow_each_other() -> None:

@@ -17,7 +17,7 @@ from ..tape import Node, Row
 from ..tensor import Tensor
 from ..unfold import Unfolding, begin, step_through
 from .graph import Untraceable
-from .layout import Layout
+from .layout import Layout, foldable
 from .recall import Looks, program_of, reach_of
 from .run import Run, rest, take
 
@@ -278,13 +278,17 @@ def _initial(unfolding: Unfolding, structure: Structure) -> State:
 
 
 def _layout(structure: Structure, schedule: Schedule, cells: dict[int, Any], initial: State) -> Layout:
-    distinct = {id(v): v for v in initial}.values()
-    zero = all(v.node is None and len(v.data) == 1 and not v.data.any() for v in distinct)
     arity = {kind: cell.arity for kind, cell in cells.items()}
-    key = (tuple(sorted(arity.items())), zero, len(initial[0].data))
+    slots = tuple(sorted(arity.items()))
+    folded = schedule.layouts.get(slots)
+    if folded is None:
+        folded = schedule.layouts[slots] = foldable(schedule, arity)
+    if folded:  # if they are zeros that nobody differentiates
+        folded = all(v.node is None and len(v.data) == 1 and not v.data.any() for v in initial)
+    key = slots, folded, len(initial[0].data)
     found = schedule.layouts.get(key)
     if found is None:
-        found = schedule.layouts[key] = Layout(structure, schedule, arity, zero, len(initial[0].data))
+        found = schedule.layouts[key] = Layout(structure, schedule, arity, folded, len(initial[0].data))
     return found
 
 

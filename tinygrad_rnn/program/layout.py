@@ -72,19 +72,27 @@ class Variant:
     segments: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # the vertex of each edge
 
 
+def foldable(schedule: Schedule, arity: dict[int, int | None]) -> bool:
+    """Whether so many vertices are in calls with an empty slot throughout that a variant of their own pays."""
+    filled = schedule.filled
+    empty = sum(c.stop - c.start for i, c in enumerate(schedule.runs)
+                if any((i, k) not in filled for k in range(arity[c.kind] or 0)))  # fmt: skip
+    return empty * FEW > len(schedule.rank)
+
+
 class Layout:
     """The variants of a structure, and the order in which they are called.
 
     Args:
         structure, schedule: what is run, and its calls.
         arity: of the cell of each kind.
-        zero: whether empty slots read zeros that nobody differentiates. Where many vertices have them throughout a
-            level, as the leaves of trees have, these are *folded*: a variant of their own, without products with zeros.
+        folded: whether vertices of a call with an empty slot throughout, as the leaves of trees, are a variant of their
+            own, without products with zeros; empty slots must read zeros that nobody differentiates, see `foldable`.
         initials: how many initial states there are, 1 or one for each example.
     """
 
     def __init__(
-        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], zero: bool, initials: int
+        self, structure: Structure, schedule: Schedule, arity: dict[int, int | None], folded: bool, initials: int
     ) -> None:
         calls = schedule.runs
         self.size = structure.size
@@ -93,12 +101,8 @@ class Layout:
         counts = np.asarray([c.stop - c.start for c in calls], np.int64)
         call = np.repeat(np.arange(len(calls)), counts)  # of each row of the schedule
         call_of = call[schedule.rank] if len(calls) else np.zeros(0, np.int64)  # of each vertex
-        into = call_of[structure.target]
-        present = set(zip(into.tolist(), np.maximum(structure.slot, -1).tolist(), strict=True)) if len(into) else set()
+        present = schedule.filled
         fed = {c for c, _ in present}
-        empty = sum(int(n) for i, (c, n) in enumerate(zip(calls, counts, strict=True))
-                    if any((i, k) not in present for k in range(arity[c.kind] or 0)))  # fmt: skip
-        folded = zero and empty * FEW > structure.size
         # As many as examples, where they are read: before the first rows of a batch of chains then lie their own.
         self.initials = 1 if folded else max(initials, structure.examples)
         self.variants: list[Variant] = []
