@@ -193,7 +193,7 @@ def _repeated(x: Array, shape: tuple[int, ...]) -> Array:
     for have, wanted, stride in zip(x.shape, shape[lead:], x.strides, strict=True):
         if have != wanted and have != 1:
             return np.broadcast_to(x, shape)
-        strides.append(stride if have == wanted else 0)
+        strides.append(0 if have == 1 else stride)
     out: Array = np.ndarray(shape, x.dtype, x, 0, strides)
     out.flags.writeable = False
     return out

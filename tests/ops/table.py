@@ -68,6 +68,11 @@ def laid_out(values: np.ndarray, layout: int) -> np.ndarray:
     return values
 
 
+def classes(x: Any) -> np.ndarray:
+    """A class for each row of scores."""
+    return np.arange(x.shape[0]) * 2 % x.shape[1]
+
+
 # Shapes and options.
 def shape(min_dims: int = 0, min_side: int = 0, max_dims: int = 3, max_side: int = 3) -> st.SearchStrategy[Shapes]:
     return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
@@ -338,6 +343,9 @@ CASES = [
          lambda torch, x, axis, descending: torch.sort(x, dim=axis, descending=descending).values),
     Case("softmax", tg.softmax, one(rows, axis=axis), ANY, lambda torch, x, axis: torch.softmax(x, axis)),
     Case("log_softmax", tg.log_softmax, one(rows, axis=axis), ANY, lambda torch, x, axis: torch.log_softmax(x, axis)),
+    Case("cross_entropy", lambda x: ops.cross_entropy(x, tg.asarray(classes(x), device=x.device)),
+         one(shape(2, 1, max_dims=2)), ANY,
+         lambda torch, x: torch.nn.functional.cross_entropy(x, torch.tensor(classes(x)), reduction="none")),
     Case("logsumexp", tg.logsumexp, reduction(1), ANY,
          lambda torch, x, axis, keepdims: torch.logsumexp(x, dims(x, axis), keepdims) if axis != () else x),
     Case("reshape", tg.reshape, one(shape=reshaped), ANY, lambda torch, x, shape: torch.reshape(x, torch_shape(shape))),

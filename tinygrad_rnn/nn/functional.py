@@ -79,29 +79,46 @@ def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean", ignore_
     >>> cross_entropy(ops.zeros((1, 4)), [2])  # log(4)
     Tensor(1.3862944, dtype=float32)
     """
-    return nll_loss(ops.log_softmax(logits, axis=-1), targets, reduction, ignore_index)
+    kept, counts, shape = _targets(logits, targets, ignore_index)
+    losses = ops.cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), Tensor(kept))
+    return _counted(losses, counts, reduction, shape)
 
 
 def nll_loss(log_probabilities: Tensor, targets: Any, reduction: str = "mean", ignore_index: int = -100) -> Tensor:
     """The negative log-probability of each target; arguments as `cross_entropy` has them."""
-    target = ids_of(targets, log_probabilities.device)
-    classes = log_probabilities.shape[-1] if log_probabilities.ndim else 0
-    if target.shape != log_probabilities.shape[:-1] or not classes:
+    kept, counts, shape = _targets(log_probabilities, targets, ignore_index)
+    classes, xp = log_probabilities.shape[-1], backend.of(kept)
+    # Rows of one long column: their gradient is scattered as rows, whatever the device.
+    index = Tensor(xp.arange(0, len(kept) * classes, classes) + kept)
+    losses = -ops.gather_rows(ops.reshape(log_probabilities, -1), index)
+    return _counted(losses, counts, reduction, shape)
+
+
+def _targets(scores: Tensor, targets: Any, ignore_index: int) -> tuple[Any, Any, tuple[int, ...]]:
+    """(the class of each row of scores as an int64 array, which of them count or None if all do, the targets' shape).
+
+    Raises:
+        ValueError, IndexError, TypeError: see `cross_entropy`.
+    """
+    target = ids_of(targets, scores.device)
+    classes = scores.shape[-1] if scores.ndim else 0
+    if target.shape != scores.shape[:-1] or not classes:
         raise ValueError(
             "cross_entropy takes scores [..., C] and a class id for each row of them, not shapes "
-            f"{log_probabilities.shape} and {target.shape}"
+            f"{scores.shape} and {target.shape}"
         )
     xp, ids = backend.of(target.data), target.data.reshape(-1)
     counts = ids != ignore_index
-    counted = int(counts.sum())
-    kept = ids if counted == target.size else xp.where(counts, ids, 0)
+    ignored = not bool(counts.all())
+    kept = xp.where(counts, ids, 0) if ignored else ids
     check_ids("cross_entropy's targets", Tensor(kept), classes)
-    # Rows of one long column: their gradient is scattered as rows, whatever the device.
-    index = Tensor(xp.arange(0, target.size * classes, classes) + xp.astype(kept, np.int64))
-    losses = -ops.gather_rows(ops.reshape(log_probabilities, -1), index)
-    if kept is not ids:
-        losses = ops.where(Tensor(counts), losses, 0.0)
-    return _reduced("cross_entropy", losses, reduction, counted, target.shape)
+    return xp.astype(kept, np.int64), counts if ignored else None, target.shape
+
+
+def _counted(losses: Tensor, counts: Any, reduction: str, shape: tuple[int, ...]) -> Tensor:
+    if counts is None:
+        return _reduced("cross_entropy", losses, reduction, losses.size, shape)
+    return _reduced("cross_entropy", ops.where(Tensor(counts), losses, 0.0), reduction, int(counts.sum()), shape)
 
 
 def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:

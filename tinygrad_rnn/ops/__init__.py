@@ -26,6 +26,7 @@ from .recording import astype
 from .recording import output as output
 from .recording import record as record
 from .recording import wrap as wrap
+from .reduction import cross_entropy as cross_entropy
 from .reduction import (
     all, any, argmax, argmin, argsort, count_nonzero, cumulative_prod, cumulative_sum, log_softmax, logsumexp, max,
     mean, min, prod, softmax, sort, std, sum, var,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Backend
+from ..backend import Backend, of
 from ..gradient import TALL, Part, Product
 from ..tape import Row, Vjp
 
@@ -153,6 +153,16 @@ row("cumulative_sum", "x", lambda xp, g, axis: xp.flip(xp.cumulative_sum(xp.flip
 row("cumulative_prod", "x", _cumulative_prod)
 row("softmax", "x", lambda xp, g, out, axis: out * (g - xp.sum(g * out, axis=axis, keepdims=True)))
 row("log_softmax", "x", lambda xp, g, out, axis: g - xp.exp(out) * xp.sum(g, axis=axis, keepdims=True))
+
+
+def _cross_entropy(xp: Any, g: Any, x: Any, likely: Any, ids: Any) -> Any:
+    # `likely` is softmax(x) as an array, good where nobody differentiates once more.
+    likely = likely if isinstance(xp, Backend) else xp.softmax(x, axis=-1)
+    columns = of(ids).arange(x.shape[1])
+    return (likely - of(ids).astype(ids[:, None] == columns, g.dtype)) * xp.reshape(g, (-1, 1))
+
+
+row("cross_entropy", "x", _cross_entropy)
 row("logsumexp", "x",
     lambda xp, g, out, x, axis: _keep(xp, g, axis, x.shape) * xp.exp(x - _keep(xp, out, axis, x.shape)))  # fmt: skip
 

@@ -12,7 +12,7 @@ from ..tensor import Axis, Tensor
 from .derivatives import TABLE
 from .elementwise import divide, multiply, not_equal, sqrt, square, subtract
 from .indexing import gather
-from .recording import DEFAULT_FLOAT, Like, as_tensor, astype, explain, plain, record
+from .recording import DEFAULT_FLOAT, Like, as_tensor, astype, explain, one_device, plain, record
 from .shape import broadcast_to, concat
 
 
@@ -187,6 +187,18 @@ def _softmax(name: str, x: Like, axis: int) -> Tensor:
     total = xp.sum(powers, axis=at, keepdims=True)
     out = powers / total if name == "softmax" else shifted - xp.log(total)
     return record(TABLE[name], out, (x.node,), (out, at))
+
+
+def cross_entropy(x: Tensor, ids: Tensor) -> Tensor:
+    """-log softmax(x)[id] of each row: x [N, C], ids [N] from 0 to C - 1 -> [N]."""
+    one_device("cross_entropy", (x, ids))
+    x = astype(x, DEFAULT_FLOAT) if x.dtype.kind in "biu" else x
+    xp = backend.of(x.data)
+    shifted = x.data - xp.max(x.data, axis=1, keepdims=True)
+    powers = xp.exp(shifted)
+    total = xp.sum(powers, axis=1, keepdims=True)
+    losses = xp.log(total)[:, 0] - shifted[xp.arange(len(ids.data)), ids.data]
+    return record(TABLE["cross_entropy"], losses, (x.node,), (x.data, powers / total, ids.data))
 
 
 def logsumexp(x: Like, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
