@@ -21,7 +21,7 @@ import tinygrad_rnn as tg
 import trees
 from tinygrad_rnn import cli, training
 from tinygrad_rnn.cli import doctor, runs
-from tinygrad_rnn.program.c import toolchain
+from tinygrad_rnn.native import toolchain
 
 TRAIN = ["--epochs", "2", "--hidden", "8", "--embedding", "6", "--batch", "4"]
 ROOT = Path(__file__).parents[1]

@@ -20,11 +20,12 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 # tinygrad_rnn, or trees or viz whole; the package's own __init__ binds together all but the command line.
 DIRECT = {
     "backend": (),
+    "native": (),  # C: the toolchain, and what is faster in it than in NumPy
     "gradient": ("backend",),  # what is on its way to an array: dense, parts, products
     "now": (),  # what a thread does now: recording, anomalies, scope
     "anomaly": ("backend", "now"),  # the first NaN or Inf, and whose it is
     "writes": ("backend", "now"),  # writes in place, and what they spoil
-    "tape": ("gradient", "anomaly", "writes"),
+    "tape": ("gradient", "anomaly", "writes", "native"),
     "tensor": ("tape",),
     "ops": ("tensor",),
     "structure": ("backend",),
@@ -54,11 +55,9 @@ BUDGETS = {
     # From here on over what was planned, but for the targets: benchmarks/README.md says by what, and why.
     "program, tracer and planner": (1100, [f"program.{m}" for m in "capture graph tracer trace merge plan".split()]),
     "program, the NumPy target": (500, [f"program.{m}" for m in "numpy_target machine meaning".split()]),
-    "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target prelude".split()]),
-    "program, runs, words and the compiler's door": (
-        1050,
-        [f"program.{m}" for m in "layout run compiled explain c.toolchain".split()],
-    ),
+    "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
+    "native": (250, ["native"]),
+    "program, runs and words": (1050, [f"program.{m}" for m in "layout run recall compiled explain".split()]),
     "the three packages": (9400, None),
 }
 

@@ -14,8 +14,8 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import optim
 from tinygrad_rnn.gradient import Rows
+from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.optim import rule
-from tinygrad_rnn.program.c import toolchain
 
 Maker = Callable[[list[Any]], optim.Optimizer]
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.program.cells import Random, as_function, dags, inputs_of, numbers, recipes, run, running, same
 from tinygrad_rnn import nn
+from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.program import recall
-from tinygrad_rnn.program.c import toolchain
 
 W = 3
 SCALE = 0.5  # read by cells, and changed

@@ -12,8 +12,9 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.program import compiled, explain
-from tinygrad_rnn.program.c import loop, toolchain
+from tinygrad_rnn.program.c import loop
 from tinygrad_rnn.program.capture import Reach
 
 IN, H = 3, 4

@@ -22,7 +22,7 @@ from tests.program.cells import (
     same,
     structures,
 )  # fmt: skip
-from tinygrad_rnn.program.c import toolchain
+from tinygrad_rnn.native import toolchain
 
 
 def tensors(*trees: Any) -> list[tg.Tensor]:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinygrad_rnn import backend
-from tinygrad_rnn.program.c import toolchain
+from tinygrad_rnn.native import toolchain
 
 
 class Part(NamedTuple):

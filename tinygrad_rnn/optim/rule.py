@@ -123,7 +123,7 @@ def run_in_c(rule: Rule, numbers: Named, g: Array, arrays: Named) -> bool:
 @functools.cache
 def _c(rule: Rule, nothing: bool, arrays: tuple[str, ...], numbers: tuple[str, ...], dtype: np.dtype) -> Any:
     """The rule compiled, or None."""
-    from ..program.c import toolchain  # not before it is needed: it takes its time to import
+    from ..native import toolchain  # not before it is needed: it takes its time to import
 
     real, number = _REALS[dtype]
     read = arrays if nothing else ("g", *arrays)

@@ -12,10 +12,10 @@ import numpy as np
 
 from .. import ops
 from ..cell import Cell, State, name_of
+from ..native import toolchain
 from ..structure import Structure
 from ..tensor import Tensor
 from ..unfold import begin
-from .c import toolchain
 from .capture import Reach
 from .compiled import Prepared
 from .graph import Untraceable, Value, ancestors

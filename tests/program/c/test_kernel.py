@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.program.cells import TOLERANCE, numbers, run, same
-from tinygrad_rnn.program.c import toolchain
+from tinygrad_rnn.native import toolchain
 
 pytestmark = pytest.mark.skipif(toolchain.compiler() is None, reason="no C compiler on this machine")
 

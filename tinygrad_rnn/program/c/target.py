@@ -6,14 +6,14 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+from ...native import toolchain
+from ...native.prelude import prelude
 from .. import numpy_target
 from ..graph import Value
 from ..machine import Homes, Part
 from ..plan import Section, Step
-from . import toolchain
 from .kernel import Kernel, supported
 from .loop import Loop, possible
-from .prelude import prelude
 
 Arrays = list[Any]
 Do = Callable[[Arrays, int, int], None]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_rnn.program.c import toolchain
-from tinygrad_rnn.program.c.prelude import prelude
+from tinygrad_rnn.native import toolchain
+from tinygrad_rnn.native.prelude import prelude
 
 FUNCTIONS = ("tanh", "sigmoid", "exp")
 EXPORTS = (

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import tinygrad_rnn
-from tinygrad_rnn.program.c import toolchain
+from tinygrad_rnn.native import toolchain
 
 SOURCE = "int answer(void) { return 42; }\n"
 posix = pytest.mark.skipif(os.name != "posix", reason="shell scripts and modes of files")
@@ -340,7 +340,7 @@ def test_many_threads_get_one_library(real: list[str]) -> None:
 
 
 def test_two_processes_at_once_end_with_one_whole_file(real: list[str], folder: Path) -> None:
-    script = f"from tinygrad_rnn.program.c import toolchain; print(toolchain.load({SOURCE!r}).answer())"
+    script = f"from tinygrad_rnn.native import toolchain; print(toolchain.load({SOURCE!r}).answer())"
     root = str(Path(tinygrad_rnn.__file__).parents[1])
     runs = [
         subprocess.Popen([sys.executable, "-W", "error", "-c", script], cwd=root, stdout=subprocess.PIPE, text=True)
