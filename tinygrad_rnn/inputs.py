@@ -13,6 +13,21 @@ from .structure import Ids, Structure, StructureError, ints
 from .tensor import Tensor
 
 
+class Missing:
+    """The inputs of vertices that have none: one row of zeros, repeated, which a product multiplies once."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._made: Tensor | None = None
+
+    def rows(self, count: int, device: str) -> Tensor:
+        """So many of them."""
+        if self._made is None or len(self._made.data) < count:
+            row = ops.zeros((1, *self.shape), dtype=self.dtype, device=device)
+            self._made = ops.broadcast_to(row, (count, *self.shape))
+        return Tensor(self._made.data[:count])
+
+
 def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]:
     """(the vertices that have an input, the rows of their inputs if any has).
 

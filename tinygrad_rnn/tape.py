@@ -16,7 +16,7 @@ from weakref import WeakSet
 from . import backend, writes
 from .anomaly import AnomalyError, check_finite, detect_anomaly, refuse_non_finite
 from .gradient import Bag, Gradient, Part, Product, Rows, add_gradients, unbroadcast
-from .native.functions import NAMES, in_c
+from .native.functions import FASTER
 from .now import Scope, next_serial, set_recording, thread
 from .writes import wrote
 
@@ -27,13 +27,6 @@ __all__ = [
 ]  # fmt: skip
 
 Vjp = Any  # a function (xp, g, *saved) -> gradient
-
-
-# For NumPy's arrays the operators are a little faster than the ufuncs they call, and C is where they are large.
-_FASTER: dict[str, Any] = {
-    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
-    **{name: in_c(name, getattr(backend.NUMPY, name)) for name in NAMES},
-}  # fmt: skip
 
 
 class Row:
@@ -56,7 +49,7 @@ class Row:
     def __init__(self, name: str, tensors: tuple[str, ...], vjps: tuple[Any, ...] = (), joint: Any = None) -> None:
         self.name, self.vjps, self.joint = name, vjps, joint
         self.broadcasts = len(tensors) > 1 or name == "broadcast_to"  # so a gradient may need summing
-        self.on_numpy: Any = _FASTER.get(name) or getattr(backend.NUMPY, name, None)  # found once for the hot path
+        self.on_numpy: Any = FASTER.get(name) or getattr(backend.NUMPY, name, None)  # found once for the hot path
         source = joint or next(v for v in vjps if v is not None)
         code = source.__code__
         saved = code.co_varnames[3 if joint else 2 : code.co_argcount]

@@ -18,7 +18,7 @@ from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
 from .context import context_of
-from .inputs import cut_to_calls, ids_and_rows
+from .inputs import Missing, cut_to_calls, ids_and_rows
 from .kept import Kept
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
@@ -58,8 +58,7 @@ class Unfolding:
     ) -> None:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
-        self._missing: tuple[tuple[int, ...], Any] = (0,), np.dtype(np.float32)  # the row of an input that is not there
-        self._no_input: Tensor | None = None  # such rows, as many as were needed so far
+        self._missing = Missing((0,), np.dtype(np.float32))
         self.context, self._structure = context, structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
@@ -175,7 +174,7 @@ class Unfolding:
 
     def _take(self, rows: Tensor) -> None:
         """Note what inputs look like; what the cells start from follows the dtype of the first ones."""
-        self._missing, self._no_input = (rows.data.shape[1:], rows.data.dtype), None
+        self._missing = Missing(rows.data.shape[1:], rows.data.dtype)
         if not self.calls:
             self._cells.start_in(rows.dtype)
 
@@ -191,12 +190,7 @@ class Unfolding:
         cell, initial = self._cells.of(call.kind)
         count = len(call.examples)
         if x is None:
-            x = self._no_input
-            if x is None or len(x.data) < count:  # one row, repeated, which a product multiplies once
-                shape, dtype = self._missing
-                row = ops.zeros((1, *shape), dtype=dtype, device=self.initial[0].device)
-                x = self._no_input = ops.broadcast_to(row, (count, *shape))
-            x = Tensor(x.data[:count])
+            x = self._missing.rows(count, self.initial[0].device)
         if segments is None:
             slots = [self._blocks.reader(places.get(k, ()), call.examples, initial) for k in range(cell.arity or 0)]
             kids = Kids(self.fields, slots, None, None, count)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
+
+from ..backend import NUMPY
 
 LARGE = 1024  # elements from which on a call into C is paid for
 NAMES = ("tanh", "sigmoid")
@@ -40,6 +43,13 @@ def in_c(name: str, otherwise: Function) -> Function:
         return out
 
     return function
+
+
+# Functions of NumPy's arrays, by the names of the ops: for the operators are a little faster than the ufuncs they call.
+FASTER: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
+    "tanh": in_c("tanh", np.tanh), "sigmoid": in_c("sigmoid", NUMPY.sigmoid),
+}  # fmt: skip
 
 
 @cache

@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from ..unfold import Unfolding, begin, step_through
 from .graph import Untraceable
 from .layout import Layout, foldable
-from .recall import Looks, program_of, reach_of
+from .recall import program_of, reach_of
 from .run import Run, rest, take
 
 
@@ -59,10 +59,7 @@ class Prepared:
                 raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
         self.layout = _layout(structure, schedule, self.cells, self.initial)
         self.recorded = tape.thread.now.recording and any(t.node is not None for t in self.given)
-        looks = Looks(
-            self.cells, self.reaches, rows, self.initial, unfolding.context, unfolding._missing, self.recorded
-        )
-        self.program = program_of(looks, self.layout, self.given, setting == "numpy")
+        self.program = program_of(self, unfolding.context, unfolding._missing, setting == "numpy")
 
     def run(self, unfolding: Unfolding) -> None:
         """Compute the states, and leave them in the unfolding as one block."""

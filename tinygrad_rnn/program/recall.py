@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from ..cell import State
+from ..inputs import Missing
 from ..tensor import Tensor
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
 from .graph import Untraceable
-from .layout import Layout
 from .machine import Machine
 from .merge import merged
 from .trace import Signature, Spec, Trace, trace
+
+if TYPE_CHECKING:
+    from .compiled import Prepared
 
 KEPT = 256  # cells, traces and programs of one cell that are remembered
 FORMS = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
@@ -35,39 +36,28 @@ class Program(NamedTuple):
     reached: list[tuple[int, Any]]
 
 
-class Looks(NamedTuple):
-    """What a program depends on: the cells by kind and what they reach, and what all that is given looks like."""
+def program_of(p: Prepared, context: Any, missing: Missing, numpy_only: bool) -> Program:
+    """The program of what is given to a run, remembered where there is one cell.
 
-    cells: Mapping[int, Any]
-    reaches: Mapping[int, Reach]
-    rows: Tensor | None
-    initial: State
-    context: Any
-    missing: tuple[tuple[int, ...], Any]
-    recorded: bool
-
-
-def program_of(given: Looks, layout: Layout, tensors: Sequence[Tensor], numpy_only: bool) -> Program:
-    """The program for a layout, remembered where there is one cell; `tensors` are all that is given.
+    Args:
+        p: what is given: the cells and what they reach, the layout, the arrays.
+        context: as its Tensors hang together.
+        missing: the inputs of vertices without one.
+        numpy_only: not C.
 
     Raises:
         Untraceable: a cell can't be traced.
     """
-    first, *others = given.reaches.values()
-    looks = tuple([(t.data.shape, t.data.dtype, t.node is None) for t in tensors])
-    tree = _specs(given.context, given)
-    key = layout.alike, looks, _frozen(tree), given.missing, given.recorded, numpy_only
-    found = None if others else first.programs.get(key)
+    first, *others = p.reaches.values()
+    looks = tuple([(t.data.shape, t.data.dtype, t.node is None) for t in p.given])
+    tree = None if context is None else _specs(context, p)
+    key = p.layout.alike, looks, _frozen(tree), missing.shape, missing.dtype, p.recorded, numpy_only
+    found: Program | None = None if others else first.programs.get(key)
     if found is None:
-        machines = _machines(given, layout, tree, numpy_only)
-        derived = frozenset(f for m in machines for f in m.plan.trace.seeds)
-        reached = [
-            (i, key)
-            for i, m in enumerate(machines)
-            for key in m.plan.trace.gradients
-            if key[0] in ("parameter", "context")
-        ]
-        found = Program(machines, derived, reached)
+        machines = _machines(p, tree, (missing.shape, missing.dtype.str), numpy_only)
+        reached = [(i, what) for i, m in enumerate(machines) for what in m.plan.trace.gradients]
+        reached = [(i, what) for i, what in reached if what[0] in ("parameter", "context")]
+        found = Program(machines, frozenset(f for m in machines for f in m.plan.trace.seeds), reached)
         if len(first.programs) >= KEPT:
             first.programs.clear()
         if not others:
@@ -75,27 +65,39 @@ def program_of(given: Looks, layout: Layout, tensors: Sequence[Tensor], numpy_on
     return found
 
 
-def _machines(given: Looks, layout: Layout, tree: Any, numpy_only: bool) -> list[Machine]:
+def _machines(p: Prepared, tree: Any, missing: tuple[tuple[int, ...], str], numpy_only: bool) -> list[Machine]:
     """A machine for each variant of the layout."""
-    rows = given.rows
-    states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, given.recorded) for v in given.initial)
-    x = None if rows is None else _spec(given, rows, rows.data.shape[1:])
+    states = tuple(Spec(v.data.shape[1:], v.data.dtype.str, p.recorded) for v in p.initial)
+    x = None if p.inputs is None else _spec(p, p.inputs, p.inputs.data.shape[1:])
     traces: list[Trace] = []
-    missing = given.missing[0], given.missing[1].str
-    for variant in layout.variants:
-        reach = given.reaches[variant.kind]
-        parameters = tuple([_spec(given, t, t.data.shape) for t in reach.tensors])
-        signature = Signature(
-            x if variant.has_input else None, missing, variant.filled, states,
-            parameters, tree, given.recorded,
-        )  # fmt: skip
-        traces.append(_trace(given.cells[variant.kind], reach, signature, _frozen(tree), given.initial._fields))
+    for variant in p.layout.variants:
+        reach, fed = p.reaches[variant.kind], x if variant.has_input else None
+        parameters = tuple([_spec(p, t, t.data.shape) for t in reach.tensors])
+        signature = Signature(fed, missing, variant.filled, states, parameters, tree, p.recorded)
+        traces.append(_trace(p.cells[variant.kind], reach, signature, p.initial._fields))
     recurrent = frozenset(v.options[-1] for t in traces for v in t.reads)
     return [_machine(found, recurrent, numpy_only) for found in traces]
 
 
-def _spec(given: Looks, t: Tensor, shape: tuple[int, ...]) -> Spec:
-    return Spec(shape, t.data.dtype.str, given.recorded and t.node is not None)
+def _spec(p: Prepared, t: Tensor, shape: tuple[int, ...]) -> Spec:
+    return Spec(shape, t.data.dtype.str, p.recorded and t.node is not None)
+
+
+def _specs(context: Any, p: Prepared) -> Any:
+    """A context with a Spec in place of each Tensor."""
+    if isinstance(context, Tensor):
+        return _spec(p, context, context.data.shape[1:])
+    if isinstance(context, dict):
+        return {name: _specs(part, p) for name, part in context.items()}
+    parts = [_specs(part, p) for part in context]
+    return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
+
+
+def _frozen(tree: Any) -> Any:
+    """The same without dicts, which can't be hashed."""
+    if isinstance(tree, dict):
+        return tuple((k, _frozen(v)) for k, v in tree.items())
+    return tree if tree is None or isinstance(tree, Spec) else tuple(map(_frozen, tree))
 
 
 def reach_of(cell: Any) -> Reach:
@@ -124,9 +126,9 @@ def reach_of(cell: Any) -> Reach:
     return found
 
 
-def _trace(cell: Any, reach: Reach, signature: Signature, tree: Any, fields: tuple[str, ...]) -> Trace:
+def _trace(cell: Any, reach: Reach, signature: Signature, fields: tuple[str, ...]) -> Trace:
     """The trace of a cell."""
-    key = reach.fingerprint, signature._replace(context=tree)  # without dicts, which can't be hashed
+    key = reach.fingerprint, signature._replace(context=_frozen(signature.context))
     known: Any = reach.traces if reach.fingerprint is None else _traces
     found = known.get(key)
     if found is None:
@@ -155,20 +157,3 @@ def _machine(found: Trace, recurrent: frozenset[int], numpy_only: bool) -> Machi
             machine = Machine(made, numpy_target)
         found.machines[key] = machine
     return machine
-
-
-def _specs(context: Any, given: Looks) -> Any:
-    if context is None:
-        return None
-    if isinstance(context, Tensor):
-        return _spec(given, context, context.data.shape[1:])
-    if isinstance(context, dict):
-        return {name: _specs(part, given) for name, part in context.items()}
-    parts = [_specs(part, given) for part in context]
-    return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
-
-
-def _frozen(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return tuple((k, _frozen(v)) for k, v in tree.items())
-    return tree if tree is None or isinstance(tree, Spec) else tuple(map(_frozen, tree))
