@@ -47,3 +47,16 @@ def test_the_compiler_is_shown_stage_by_stage(tmp_path: Path) -> None:
     assert "it branches on a value" in said
     assert "real_sigmoid(" in said, "the C of a step"
     assert said.count("equal: True") == 3
+
+
+def test_attention_looks_at_the_letter_that_it_spells(tmp_path: Path) -> None:
+    said = run("attention.py", tmp_path).splitlines()
+    assert int(said[3].split()[-1].rstrip("%")) > 90, said[3]
+    looked = [line.split() for line in said[-8:]]
+    assert sum(row[7 - i] == "#" for i, row in enumerate(looked)) >= 6
+
+
+def test_a_long_chain_in_windows_has_its_gradient_in_less_memory(tmp_path: Path) -> None:
+    whole, windows, equal = run("long_chain.py", tmp_path).splitlines()
+    assert float(windows.split()[-4]) < float(whole.split()[-4]) / 4
+    assert equal.split() == ["equal", "gradients:", "True"]

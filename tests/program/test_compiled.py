@@ -688,6 +688,14 @@ def test_results_by_id_and_levels_that_follow(target: str) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
+def test_a_setting_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "off")
+    with pytest.raises(ValueError, match="TINYGRAD_RNN_COMPILE=off in the environment: it can be 1, 0"):
+        tg.unfold(Plain(), tg.chain([2]), leaf(2, W))
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "")
+    assert tg.unfold(Plain(), tg.chain([2]), leaf(2, W)).size == 2
+
+
 def test_no_inputs_at_all() -> None:
     cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids: tg.tanh(kids[0].h * 0.5 + 1.0))
     same(run(cell, tg.chain([4, 1]), None, [], "NumPy"), run(cell, tg.chain([4, 1]), None, []), 1e-6)

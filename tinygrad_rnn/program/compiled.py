@@ -246,6 +246,8 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
 
 
 def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None, setting: str | None) -> None:
+    if setting not in (None, "", "0", "1", "numpy"):
+        raise ValueError(f"TINYGRAD_RNN_COMPILE={setting} in the environment: it can be 1, 0 (eager) or numpy (no C)")
     if setting == "0":
         raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
     if tape.thread.now.anomaly:
