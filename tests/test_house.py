@@ -52,12 +52,13 @@ BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
     "the engine: the same and all rooms between them": (1530, ENGINE),
     "ops": (1300, ["ops"]),
-    # From here on over what was planned, but for the targets: benchmarks/README.md says by what, and why.
-    "program, tracer and planner": (1100, [f"program.{m}" for m in "capture graph tracer trace merge plan".split()]),
-    "program, the NumPy target": (500, [f"program.{m}" for m in "numpy_target machine meaning".split()]),
-    "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
     "native": (250, ["native"]),
-    "program, runs and words": (1050, [f"program.{m}" for m in "layout run recall compiled explain".split()]),
+    # Programs as a whole, and with them the three packages, are over what was planned: benchmarks/README.md says why.
+    "program, tracer and planner": (1000, [f"program.{m}" for m in "graph tracer trace merge plan".split()]),
+    "program, what is remembered of cells": (400, [f"program.{m}" for m in "capture recall".split()]),
+    "program, parts and the NumPy target": (500, [f"program.{m}" for m in "part machine meaning numpy_target".split()]),
+    "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
+    "program, runs and words": (1050, [f"program.{m}" for m in "layout frame run compiled explain".split()]),
     "the three packages": (9600, None),
 }
 

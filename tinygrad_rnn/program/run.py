@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..ops.random import Streams
+from .frame import Frame
 from .graph import READS
 from .layout import Layout, Variant
-from .machine import Frame, Machine
+from .machine import Machine
 
 LASTING = 1 << 27  # bytes of all arrays that are kept for later runs
 

@@ -112,12 +112,20 @@ class Loop:
         self.known: dict[tuple[Value, int], str] = {}
         self.lines: list[str] = []
         self.stores: list[str] = []
+        self.sums: list[str] = []  # the variables that it adds to
 
     def name(self, kind: str, text: str, prefix: str) -> str:
         """A new variable."""
         name = f"{prefix}{len(self.lines)}"
         self.lines.append(f"const {kind} {name} = {text};")
         return name
+
+    def printed(self) -> list[str]:
+        """Its lines."""
+        sums = ", ".join(dict.fromkeys(self.sums))
+        pragma = f"#pragma omp simd reduction(+:{sums})" if sums else "#pragma GCC ivdep"
+        body = [self.indent + line for line in (*self.lines, *self.stores)]
+        return [pragma, f"        for (long j = 0; j < {self.length}; j++) {{", *body, "        }"]
 
 
 class Kernel:
@@ -161,60 +169,56 @@ class Kernel:
 
     def _text(self) -> str:
         """The function."""
-        body: list[str] = []
         self.rows = Loop(1, "        ")
-        printed = 0
-        for phase in range(max(self.phase.values()) + 1):
-            self.current = phase
-            loops: dict[int, Loop] = {}
-            folds = [v for v in self.values if self.phase[v] == phase and v.op in FOLDS]
-            sinks = [v for v in self.values if self.phase[v] == phase and (v in self.stored or v in self.temporary)]
-            for v in folds:
-                a = v.values[0]
-                start = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}[v.op]
-                self.rows.lines.append(f"{TYPES[v.dtype.str[1:]]} fold{v.number} = {start};")
-                for at, length in self._pieces(a):
-                    loop = self._loop(loops, length)
-                    value = self._lane(a, at, loop)
-                    better = {"max": ">", "min": "<"}.get(v.op)
-                    loop.stores.append(
-                        f"fold{v.number} += {value};" if better is None else
-                        f"if ({value} {better} fold{v.number} || {value} != {value}) fold{v.number} = {value};"
-                    )  # fmt: skip
-            for v in sinks:
-                for at, length in self._pieces(v):
-                    if v.op == "concat" and self._at_home(v, at):
-                        continue
-                    loop = self._loop(loops, length)
-                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
-            body += [self.rows.indent + line for line in self.rows.lines[printed:]]
-            printed = len(self.rows.lines)
-            # What is stored for the row comes last: it may be a fold, which the loops before it compute.
-            for length, loop in sorted(loops.items(), key=lambda item: item[0] == 1):
-                if length == 1:
-                    body += [self.rows.indent + line for line in loop.stores]
-                    loop.stores = []
-                    continue
-                sums = [
-                    f"fold{v.number}"
-                    for v in folds
-                    if v.op == "sum" and any(f"fold{v.number} +=" in s for s in loop.stores)
-                ]
-                pragma = f"#pragma omp simd reduction(+:{', '.join(sums)})" if sums else "#pragma GCC ivdep"
-                body += [pragma, f"        for (long j = 0; j < {length}; j++) {{"]
-                body += [f"            {line}" for line in (*loop.lines, *loop.stores)]
-                body.append("        }")
+        body = [line for phase in range(max(self.phase.values()) + 1) for line in self._phase(phase)]
         declared = [f"    {pointer(v, self.scratch)};" for _, v in sorted(self.used.items())]
+        begin = [f"        {TYPES[v.dtype.str[1:]]} t{v.number}[{v.width}];" for v in self.temporary]
         for v in self.used.values():
             if v.op in READS:
                 n, kind = v.number, TYPES[v.dtype.str[1:]]
                 declared.append(f"    const long long *const i{n} = (long long *)p[{n + self.size}];")
-                body.insert(0, f"        const {kind} *const b{n} = a{n} + (i{n} ? i{n}[r] : r) * {v.width};")
-        temporary = [f"        {TYPES[v.dtype.str[1:]]} t{v.number}[{v.width}];" for v in self.temporary]
-        return "\n".join(
-            [f"static void {self.name}(char **p, long start, long n) {{", *declared,
-             "    for (long r = 0; r < n; r++) {", *temporary, *body, "    }", "}"]
-        )  # fmt: skip
+                begin.append(f"        const {kind} *const b{n} = a{n} + (i{n} ? i{n}[r] : r) * {v.width};")
+        head = [f"static void {self.name}(char **p, long start, long n) {{", *declared]
+        return "\n".join([*head, "    for (long r = 0; r < n; r++) {", *begin, *body, "    }", "}"])
+
+    def _phase(self, phase: int) -> list[str]:
+        """The lines of a phase: what is computed for the row, then its loops."""
+        self.current = phase
+        printed = len(self.rows.lines)
+        loops: dict[int, Loop] = {}
+        mine = [v for v in self.values if self.phase[v] == phase]
+        for v in mine:
+            if v.op in FOLDS:
+                self._fold(v, loops)
+        for v in mine:
+            for at, length in self._pieces(v) if v in self.stored or v in self.temporary else ():
+                if v.op != "concat" or not self._at_home(v, at):
+                    loop = self._loop(loops, length)
+                    loop.stores.append(f"{self._target(v, at, loop)} = {self._lane(v, at, loop)};")
+        lines = [self.rows.indent + line for line in self.rows.lines[printed:]]
+        for length, loop in loops.items():
+            if length > 1:
+                lines += loop.printed()
+        # What is stored for the row comes last: it may be a fold, which the loops before it compute.
+        lines += [self.rows.indent + line for line in self.rows.stores]
+        self.rows.stores = []
+        return lines
+
+    def _fold(self, v: Value, loops: dict[int, Loop]) -> None:
+        """Fold a row into one number."""
+        (a,) = v.values
+        start = {"sum": "0", "max": "-INFINITY", "min": "INFINITY"}[v.op]
+        self.rows.lines.append(f"{TYPES[v.dtype.str[1:]]} fold{v.number} = {start};")
+        better = {"max": ">", "min": "<"}.get(v.op)
+        for at, length in self._pieces(a):
+            loop = self._loop(loops, length)
+            value = self._lane(a, at, loop)
+            if better is None:
+                loop.sums.append(f"fold{v.number}")
+                loop.stores.append(f"fold{v.number} += {value};")
+            else:
+                new = f"{value} {better} fold{v.number} || {value} != {value}"
+                loop.stores.append(f"if ({new}) fold{v.number} = {value};")
 
     def _loop(self, loops: dict[int, Loop], length: int) -> Loop:
         if length == 1:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..frame import Frame, address
 from ..graph import EDGE, READS, Value
-from ..machine import Frame, Homes, Part, address
+from ..part import Homes, Part
 from ..plan import LANES, PRODUCT, Section, Step
 from .kernel import Kernel, pointer, root
 

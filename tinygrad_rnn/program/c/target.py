@@ -10,7 +10,7 @@ from ...native import toolchain
 from ...native.prelude import prelude
 from .. import numpy_target
 from ..graph import Value
-from ..machine import Homes, Part
+from ..part import Homes, Part
 from ..plan import Section, Step
 from .kernel import Kernel, supported
 from .loop import Loop, possible
