@@ -61,13 +61,9 @@ class Backend:
         return self.from_numpy(values.reshape(host.shape))
 
     def sigmoid(self, x: Array) -> Array:
-        """1 / (1 + exp(-x)) as tanh, which neither overflows nor needs a branch: s(x) = tanh(x/2)/2 + 1/2."""
-        t = self.tanh(x * 0.5)
-        if t.ndim == 0:
-            return t * 0.5 + 0.5
-        t *= 0.5
-        t += 0.5
-        return t
+        """1 / (1 + exp(-x)), which is 0 where exp overflows."""
+        with np.errstate(over="ignore"):
+            return 1 / (1 + self.exp(-x))
 
     def matmul(self, a: Array, b: Array) -> Array:
         """The matrix product; an operand whose rows are all one row (stride 0) is multiplied once.

@@ -236,7 +236,7 @@ class Unfolding:
 
     def _compiled(self, rank: Ids, calls: list[Call], states: State) -> None:
         """Take over what a program computed: the states of all vertices as one block, a row for each by `rank`."""
-        self._rank, self.calls = rank, calls
+        self._rank, self.calls = rank, list(calls)
         self._blocks.append(0, states)
 
     # What came out, by public id.

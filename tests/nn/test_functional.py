@@ -127,6 +127,11 @@ def test_tensors_of_two_devices_are_refused() -> None:
         functional.mse_loss(here, tg.zeros((2, 3), device="strict"))
 
 
+def test_cross_entropy_of_no_rows() -> None:
+    for targets in ([], np.zeros(0, np.int64), tg.zeros(0, dtype="int64")):
+        assert functional.cross_entropy(tg.zeros((0, 3)), targets, reduction="sum").item() == 0
+
+
 def test_cross_entropy_of_large_logits_is_finite_and_exact() -> None:
     loss = functional.cross_entropy(tg.tensor([[1e4, 0.0]]), [1])
     assert loss.item() == 1e4

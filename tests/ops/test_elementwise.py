@@ -55,6 +55,12 @@ def test_the_mixed_derivative_of_a_power_whose_exponent_is_zero() -> None:
     assert tg.grad(by_x, p)[0].item() == pytest.approx(0.5)  # x ** (p - 1) * (1 + p log x)
 
 
+def test_a_small_sigmoid_keeps_its_digits() -> None:
+    x = np.linspace(-80, -10, 2000, dtype="f4")
+    for part in (x, x[:10]):  # large arrays may be computed in another way
+        np.testing.assert_allclose(tg.sigmoid(part).numpy(), 1 / (1 + np.exp(-part.astype("f8"))), rtol=1e-5)
+
+
 def test_extremes_neither_overflow_nor_warn() -> None:
     huge = [-1000.0, 0.0, 1000.0]
     np.testing.assert_allclose(tg.sigmoid(huge).numpy(), [0, 0.5, 1])

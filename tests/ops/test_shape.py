@@ -20,6 +20,7 @@ X = np.arange(24.0).reshape(2, 3, 4)
         (lambda x: x.reshape((6, 4)), lambda x: x.reshape(6, 4)),
         (lambda x: x.reshape(-1), lambda x: x.reshape(-1)),
         (lambda x: tg.expand_dims(x, axis=-1), lambda x: np.expand_dims(x, -1)),
+        (lambda x: tg.expand_dims(x, axis=np.int64(1)), lambda x: np.expand_dims(x, 1)),
         (lambda x: tg.expand_dims(x, axis=(0, 2)), lambda x: np.expand_dims(x, (0, 2))),
         (lambda x: tg.squeeze(x[:1], axis=0), lambda x: x[0]),
         (lambda x: tg.permute_dims(x, (2, 0, 1)), lambda x: x.transpose(2, 0, 1)),

@@ -51,7 +51,10 @@ def _same_shape(name: str, prediction: Tensor, target: Any) -> Tensor:
 
 def ids_of(ids: Any, device: str) -> Tensor:
     """Ids as a Tensor: lists and arrays on this device, a Tensor where it is."""
-    return ids if isinstance(ids, Tensor) else ops.asarray(ids, device=device)
+    if isinstance(ids, Tensor):
+        return ids
+    found = ops.asarray(ids, device=device)
+    return found if found.size or not isinstance(ids, list) else found.astype(np.int64)  # no list of floats
 
 
 def check_ids(name: str, ids: Tensor, count: int) -> None:
@@ -107,7 +110,7 @@ def _targets(scores: Tensor, targets: Any, ignore_index: int) -> tuple[Any, Any,
             "cross_entropy takes scores [..., C] and a class id for each row of them, not shapes "
             f"{scores.shape} and {target.shape}"
         )
-    xp, ids = backend.of(target.data), target.data.reshape(-1)
+    xp, ids = backend.of(target.data), backend.of(target.data).reshape(target.data, (-1,))
     counts = ids != ignore_index
     ignored = not bool(counts.all())
     kept = xp.where(counts, ids, 0) if ignored else ids

@@ -25,10 +25,10 @@ def reshape(x: Like, /, shape: int | Sequence[int]) -> Tensor:
 def expand_dims(x: Like, /, *, axis: int | tuple[int, ...] = 0) -> Tensor:
     """A new axis of length 1 at a position of the result."""
     x = as_tensor(x)
-    if axis.__class__ is int and 0 <= axis <= x.ndim:  # as nearly always
+    if isinstance(axis, int) and 0 <= axis <= x.ndim:  # as nearly always
         shape = x.data.shape
         return reshape(x, (*shape[:axis], 1, *shape[axis:]))
-    new = (axis,) if isinstance(axis, int) else axis
+    new = axis if isinstance(axis, tuple) else (axis,)
     total = x.ndim + len(new)
     for a in new:
         if not -total <= a < total:

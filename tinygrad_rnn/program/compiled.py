@@ -19,7 +19,8 @@ from ..unfold import Unfolding, begin, step_through
 from .graph import Untraceable
 from .layout import Layout, foldable
 from .recall import program_of, reach_of
-from .run import Run, rest, take
+from .resting import rest, take
+from .run import Run
 
 
 def run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None) -> bool:

@@ -99,9 +99,11 @@ class Frame:
 
     def make(self, part: Part) -> None:
         """Arrays of all rows for what the part computes and others read; those of the states are there already."""
-        if part in self._made:
-            return
         arrays = self.arrays
+        if part in self._made:
+            for v in part.passing:
+                arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
+            return
         for v in part.kept:
             if arrays[v.number] is None:
                 arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
@@ -244,7 +246,7 @@ def _stepper(
     reads = [(v, *frame.where(v)) for v in part.reads]
     lies = [(address(where.index), address(states[f])) for _, where, f in reads]
     writes = [(g, variant.slots[key[1] if key[0] == "kid" else -1], key[-1]) for key, g in part.writes]
-    whole = [v for v in (*part.outside, *part.kept, *part.given)
+    whole = [v for v in (*part.outside, *part.kept, *part.early)
              if v in part.touched and v.op not in READS and v.op != "segments"]  # fmt: skip
     views = [v for v in part.borrowed if v in part.touched]
     inner = [v for v in part.room if v in part.touched]

@@ -217,6 +217,13 @@ def borrowed(v: Value) -> bool:
     return v.op in READS
 
 
+def given(v: Value) -> bool:
+    """Whether it is an input or a context, or a view of one, or of a parameter, with a row for each vertex or edge."""
+    while v.is_view and v.domain != PARAMETER:
+        (v,) = v.values
+    return v.op in ("input", "context") or v.domain == PARAMETER
+
+
 def ancestors(outputs: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
     """All that the outputs are computed from, themselves included, arguments first; not what lies behind `stop`."""
     found, ends = set(outputs), set(stop)

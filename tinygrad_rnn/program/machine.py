@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .graph import LEAVES, PARAMETER
+from .graph import LEAVES, PARAMETER, given
 from .part import Homes, Part
-from .plan import Plan
+from .plan import ROWS, Plan
 
 
 class Machine:
@@ -34,9 +34,7 @@ class Machine:
         # What the derivative does not read: its arrays are let go of after the forward pass.
         self.forgotten = [v.number for v in self.values if v.domain != PARAMETER and v not in held]
         # What is given for one run, or given away by it.
-        lasting = {*plan.once, *plan.once_back}
-        self.passing = [
-            v.number
-            for v in self.values
-            if v.op in ("input", "context") or (v.domain == PARAMETER and v.op not in LEAVES and v not in lasting)
-        ]
+        lasting = {*plan.once, *plan.once_back, *(v for v in self.values if v.domain == PARAMETER and v.op in LEAVES)}
+        placed = {v for p in self.parts for v in (*p.kept, *p.room, *p.views, *(piece for piece, *_ in p.slices))}
+        rowwise = {v for s in plan.sections for step in s.steps if step.kind == ROWS for v in step.values} - placed
+        self.passing = [v.number for v in self.values if v not in lasting and (given(v) or v in rowwise)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import EDGE, PARAMETER, READS, Value, ancestors, borrowed
+from .graph import EDGE, PARAMETER, READS, Value, ancestors, borrowed, given
 from .meaning import compute
 from .plan import LANES, PRODUCT, ROWS, Plan, Section, Step
 
@@ -28,7 +28,8 @@ class Part:
     up (key of the read, Value), `given` those of them that another section has made.
 
     Its arrays: `kept` have all rows; `room` is for those of one call alone, in `lots` that share an array; `slices` are
-    pieces of concats, which lie in the whole's; `views` are views of what is kept.
+    pieces of concats, which lie in the whole's; `views` are views of what is kept, and `passing` those of what is given
+    for one run.
 
     What it does: `do` are its steps in order, each with whether its rows are edges; `loop` is the target's own loop
     over the calls, if it has one. `touched` are the Values that some step wants as an array, `addressed` those whose
@@ -57,7 +58,7 @@ class Part:
         self.outside = [*(v for v in found if not borrowed(v)), *(v for v in lent if not v.is_view)]
         self.reads = [v for v in self.outside if v.op in READS]
         self.writes = [(k, g) for k, g in plan.trace.gradients.items() if k[0] in READS] if section is plan.back else []
-        self.given = [g for _, g in self.writes if g not in inside]
+        self.early = [g for _, g in self.writes if g not in inside]
 
     def _place(self, section: Section, plan: Plan, target: Any) -> tuple[Homes, list[Value]]:
         """Find which Values need an array, and which of what kind: (the pieces of concats among them, all of them)."""
@@ -81,6 +82,7 @@ class Part:
         self.lots = _lots(self.room, section, own, [g for _, g in self.writes], target.addresses)
         self.slices = [(v, *own[v]) for v in reversed(stored) if v in own]  # a whole before its pieces
         self.views = [v for v in made if v.is_view and v in plan.kept]
+        self.passing = [v for v in self.views if given(v)]
         return own, stored
 
     def _make(

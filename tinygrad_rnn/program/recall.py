@@ -97,7 +97,9 @@ def _frozen(tree: Any) -> Any:
     """The same without dicts, which can't be hashed."""
     if isinstance(tree, dict):
         return tuple((k, _frozen(v)) for k, v in tree.items())
-    return tree if tree is None or isinstance(tree, Spec) else tuple(map(_frozen, tree))
+    if tree is None or isinstance(tree, Spec):
+        return tree
+    return type(tree), *map(_frozen, tree)  # a NamedTuple is taken apart by the names of its fields
 
 
 def reach_of(cell: Any) -> Reach:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,52 +14,8 @@ from .graph import READS
 from .layout import Layout, Variant
 from .machine import Machine
 
-LASTING = 1 << 27  # bytes of all arrays that are kept for later runs
-
-
-_resting: list[Run] = []  # runs that are over and whose arrays the next one takes, the latest last
-_lock = threading.RLock()  # reentrant: a run may come to rest wherever the garbage collector runs
-
-
-def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray], owners: Sequence[Any]) -> Run:
-    """A run over a layout, that was at rest or is new.
-
-    Its owners are what the parameters belong to. It is theirs until others take it, or they are gone: one that was
-    theirs before still knows where the parameters lie.
-    """
-    layout.runs += 1
-    with _lock:
-        fitting = [run for run in _resting if run.layout is layout and run.machines == machines]
-        mine = [run for run in fitting if all(ref() is o for ref, o in zip(run.owners, owners, strict=True))]
-        if not fitting:
-            found = Run(layout, machines, initial)
-        else:
-            found = (mine or fitting)[-1]
-            _resting.remove(found)
-        if not mine:
-            gone = partial(_let_go, weakref.ref(found))
-            found.owners = [weakref.ref(owner, gone) for owner in owners]
-    return found
-
-
-def _let_go(run: weakref.ref[Run], _: Any) -> None:
-    """Let a run that is at rest, and whose owner is gone, forget the parameters."""
-    with _lock:
-        found = run()
-        for frame in found.frames if found is not None and found in _resting else ():
-            frame.let_go()
-
-
-def rest(run: Run) -> None:
-    """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
-    if run.lasts:
-        for frame in run.frames:
-            frame.rest()
-        with _lock:
-            _resting.append(run)
-            while sum(other.size for other in _resting) > LASTING:
-                for frame in _resting.pop(0).frames:
-                    frame.let_go()  # what steps it holds it: now it goes at once, not at a collection
+LASTING = 1 << 27  # bytes of all runs that are kept for later ones
+OBJECTS = 1 << 14  # bytes of what is no array, of a small run of one variant
 
 
 class Run:
@@ -77,16 +31,26 @@ class Run:
         self.layout, self.machines = layout, machines
         rows = layout.initials + layout.size
         widths = sum(v.width for m in machines for v in m.plan.kept) + 2 * sum(value[:1].size for value in initial)
-        self.size = rows * widths * initial[0].itemsize
-        # Fresh memory is dear: the system clears each page of it. But most structures run only once.
-        self.lasts = layout.runs > 1 and self.size <= LASTING
+        self.size = rows * widths * initial[0].itemsize + OBJECTS * len(machines)
+        self.lasts = layout.runs > 1 and self.size <= LASTING  # most structures run only once
         self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
         self.total: list[np.ndarray] = []
         self.owners: list[weakref.ref[Any]] = []
+        self.resting = False
         self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
         for frame in self.frames:
             for f, v in enumerate(frame.machine.plan.trace.states):
                 frame.arrays[v.number] = self._rows(self.states[f], frame.variant)
+
+    def rest(self) -> None:
+        """Keep nothing of what was given for this run, or given away by it."""
+        for frame in self.frames:
+            frame.rest()
+
+    def let_go(self) -> None:
+        """Forget the parameters too; what steps through a frame holds it: now it goes at once, not at a collection."""
+        for frame in self.frames:
+            frame.let_go()
 
     def start(
         self,

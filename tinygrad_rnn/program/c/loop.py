@@ -161,7 +161,7 @@ def possible(section: Section, part: Part, real: str, kernels: Mapping[Step, Ker
     """Whether every step of a part can be done in C."""
     if not section.steps or any(v.domain == EDGE for v in section.values):
         return False
-    if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.given:
+    if any(v.op == "each" or v.op == "segments" for v in part.outside) or part.early:
         return False
     read = [step.values[0].args[0] for step in section.steps if step.kind == PRODUCT]
     if any(root(v, homes)[2] for v in (*read, *(g for _, g in part.writes))):

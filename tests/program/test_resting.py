@@ -1,0 +1,180 @@
+"""Runs at rest: what the next run takes over from them, and what they hold meanwhile."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tests.program.cells import numbers, run, same
+from tests.program.test_compiled import W, leaf, targets
+from tinygrad_rnn import nn
+from tinygrad_rnn.program import resting
+
+Function = Callable[..., Any]
+weight, bias = leaf(W, W), leaf(W, seed=1)
+
+
+def cut(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+    y = x[:, :W]
+    return tg.tanh(y * kids[0].h + y * y)
+
+
+def shaped(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+    y = tg.reshape(x, (len(x), 2, 2))[:, 0]
+    return tg.tanh(y @ weight[:2] * y[:, :1] + kids[0].h)
+
+
+def repeated(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+    y = tg.broadcast_to(bias, (len(x), W))
+    return tg.tanh(y * x[:, :W] * kids[0].h + y)
+
+
+def multiplied(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+    return tg.tanh(x[:, :W] + kids[0].h @ weight)
+
+
+functions = pytest.mark.parametrize("function", [cut, shaped, repeated, multiplied], ids=lambda f: f.__name__)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_rests() -> Iterator[None]:
+    resting._resting.clear()
+    resting._held = 0
+    yield
+    resting._resting.clear()
+    resting._held = 0
+
+
+@targets
+@functions
+def test_every_run_reads_what_it_is_given(function: Function, target: str) -> None:
+    cell, s, x = tg.cell(arity=1, state={"h": W})(function), tg.chain([4, 2]), leaf(6, W + 1)
+    by = [x, weight, bias] if function is not cut else [x]
+    for i in range(5):
+        x.data, bias.data = numbers(6, W + 1, seed=i), numbers(W, seed=i)
+        same(run(cell, s, x, by, target), run(cell, s, x, by), 1e-11)
+
+
+@targets
+def test_every_run_reads_its_context(target: str) -> None:
+    def looking(x: tg.Tensor, kids: tg.Kids, context: tg.Tensor) -> tg.Tensor:
+        y = context[:, :W]
+        return tg.tanh(y * kids[0].h + x * y)
+
+    cell, s, x, context = tg.cell(arity=1, state={"h": W})(looking), tg.chain([4, 2]), leaf(6, W), leaf(2, W + 1)
+    for i in range(5):
+        context.data = numbers(2, W + 1, seed=i)
+        same(
+            run(cell, s, x, [x, context], target, context=context),
+            run(cell, s, x, [x, context], context=context),
+            1e-11,
+        )
+
+
+def test_a_context_is_told_from_another_by_the_names_of_its_fields() -> None:
+    class One(NamedTuple):
+        a: tg.Tensor
+        b: tg.Tensor
+
+    class Other(NamedTuple):
+        b: tg.Tensor
+        a: tg.Tensor
+
+    cell = tg.cell(arity=1, state={"h": W})(lambda x, kids, c: tg.tanh(x + kids[0].h * c.a - 2.0 * c.b))
+    s, x, left, right = tg.chain([3]), leaf(3, W), leaf(1, W), leaf(1, W, seed=2)
+    for kind in (One, Other):
+        same(run(cell, s, x, [x, left], "NumPy", context=kind(left, right)),
+             run(cell, s, x, [x, left], context=kind(left, right)), 1e-11)  # fmt: skip
+
+
+def test_what_grows_on_an_unfolding_is_not_in_the_next_one() -> None:
+    cell, s, x = nn.LSTMCell(W, W), tg.chain([4, 3]), tg.random.normal((7, W))
+    grown = tg.unfold(cell, s, x)
+    grown.advance(tg.random.normal((2, W)), [[3], [6]])
+    assert (grown.size, tg.unfold(cell, s, x).size) == (9, 7)
+
+
+@targets
+@functions
+def test_no_inputs_are_held_once_they_are_used(function: Function, target: str) -> None:
+    cell, s, held = tg.cell(arity=1, state={"h": W})(function), tg.chain([7]), []
+    for i in range(4):
+        x = leaf(7, W + 1, seed=i)
+        held.append(weakref.ref(x.data))
+        run(cell, s, x, [x], target)
+        del x
+    gc.collect()
+    assert sum(map(len, resting._resting.values())) == 1
+    assert [array() for array in held] == [None] * 4
+
+
+@pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell], ids=lambda k: k.__name__)
+def test_no_model_is_held_that_nobody_has(kind: Any) -> None:
+    s, x = tg.chain([4, 3]), tg.random.normal((7, W))
+    for _ in range(2):
+        cell = kind(W, W)
+        held = [weakref.ref(p.data) for p in cell.parameters()]
+        for _ in range(3):
+            tg.sum(tg.unfold(cell, s, x).all().h).backward()
+        del cell
+        gc.collect()
+        assert sum(map(len, resting._resting.values())) == 1, "it rests without the model"
+        assert [array() for array in held] == [None] * len(held)
+
+
+def test_each_of_two_models_gets_its_own_run_again() -> None:
+    s, x = tg.chain([4, 3]), tg.random.normal((7, W))
+    cells = [nn.GRUCell(W, W), nn.GRUCell(W, W)]
+    seen = []
+    for _ in range(4):
+        states = [tg.unfold(cell, s, x).all().h for cell in cells]
+        for h in states:
+            tg.sum(h).backward()
+        (rested,) = resting._resting.values()
+        seen.append({id(one): id(one.owners[0]()) for one in rested})
+    assert len(seen[-1]) == 2
+    assert seen[-1] == seen[-2], "the parameters lie where they lay, and nothing is looked up"
+
+
+def test_those_that_waited_longest_go_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = nn.RNNCell(W, W), tg.random.normal((3, W))
+    structures = [tg.chain([3]) for _ in range(6)]
+    for s in structures:
+        for _ in range(3):
+            tg.sum(tg.unfold(cell, s, x).all().h).backward()
+    (one,) = next(iter(resting._resting.values()))
+    assert resting._held == 6 * one.size
+    monkeypatch.setattr(resting, "LASTING", 2 * one.size)
+    tg.sum(tg.unfold(cell, structures[3], x).all().h).backward()
+    layouts = [next(iter(p.layouts.values())) for s in structures for p in s.schedules.values()]
+    assert len(layouts) == 6
+    assert len(resting._resting) == 2
+    assert resting._held == 2 * one.size
+    assert list(resting._resting)[-1].size == 3
+
+
+def test_one_that_is_chosen_can_not_be_let_go_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = nn.RNNCell(W, W), tg.random.normal((3, W))
+    first, other = tg.chain([3]), tg.chain([3])
+    for s in (first, other):
+        for _ in range(3):
+            tg.sum(tg.unfold(cell, s, x).all().h).backward()
+    monkeypatch.setattr(resting, "LASTING", 0)
+    (layout, (run_,)), (_, (second,)) = resting._resting.items()
+
+    class Comparing(list[Any]):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, machines: object) -> bool:  # as if the garbage collector came by
+            resting.rest(second)
+            return list.__eq__(self, machines)
+
+    owners = [ref() for ref in run_.owners]
+    assert resting.take(layout, Comparing(run_.machines), [np.zeros((1, W), "f4")], owners) is run_
+    assert not run_.resting
