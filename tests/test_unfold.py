@@ -685,6 +685,13 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         tg.Unfolding({})
 
 
+def test_advance_takes_arrays_and_lists_too() -> None:
+    cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x)
+    run = tg.Unfolding(cell)
+    assert run.advance(np.ones((2, 1), "f4"), [[-1], [-1]]).h.dtype == np.float32
+    assert run.advance([[2.0], [3.0]], np.array([[0], [1]])).h.tolist() == [[3], [4]]
+
+
 def test_what_grows_has_the_dtype_of_its_first_inputs() -> None:
     add = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x)
     assert tg.Unfolding(add).advance(tg.ones((1, 1), dtype="float64"), [[-1]]).h.dtype == np.float64

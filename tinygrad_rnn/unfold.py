@@ -121,7 +121,7 @@ class Unfolding:
 
     def advance(
         self,
-        rows: Tensor | None,
+        rows: Any,
         predecessors: Sequence[Sequence[int]] | np.ndarray,
         examples: Sequence[int] | Ids | None = None,
         kind: int = 0,
@@ -129,7 +129,7 @@ class Unfolding:
         """Add one level of vertices, whose ids go on from `size`.
 
         Args:
-            rows: their inputs [n, I], or None if they have none.
+            rows: their inputs [n, I] (a Tensor, an array or nested lists), or None if they have none.
             predecessors: for each new vertex the ids of its predecessors by slot, -1 for an empty slot: [n, arity]; for
                 a multiset a list of ids per vertex.
             examples: the example of each, [n]; by default its first predecessor's, or its own number where it has none.
@@ -140,6 +140,7 @@ class Unfolding:
         """
         cell, _ = self._cells.of(kind)
         start, count = self.size, len(predecessors)
+        rows = None if rows is None else ops.as_tensor(rows)
         if rows is not None and len(rows) != count:
             raise StructureError(f"{len(rows)} input rows for {count} new vertices")
         lists = [list(map(int, p)) for p in predecessors]
