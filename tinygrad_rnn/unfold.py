@@ -139,8 +139,7 @@ class Unfolding:
             StructureError: a predecessor that is not computed yet, or more of them than the cell has slots.
         """
         cell, _ = self._cells.of(kind)
-        start, count = self.size, len(predecessors)
-        rows = None if rows is None else ops.as_tensor(rows)
+        start, count, rows = self.size, len(predecessors), None if rows is None else ops.as_tensor(rows)
         if rows is not None and len(rows) != count:
             raise StructureError(f"{len(rows)} input rows for {count} new vertices")
         lists = [list(map(int, p)) for p in predecessors]
