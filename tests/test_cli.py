@@ -478,6 +478,22 @@ def test_doctor_says_which_compiler_there_is_or_why_it_is_of_no_use(call: Any, m
     assert re.search("– C none: cells and .* unusable: exec format error", " ".join(call("doctor").out.split()))
 
 
+@pytest.mark.parametrize(("how", "why"), [("0", "NumPy does its work"), ("off", "which is none of 1, 0 and numpy")])
+def test_doctor_says_what_the_environment_forbids(
+    call: Any, monkeypatch: pytest.MonkeyPatch, how: str, why: str
+) -> None:
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", how)
+    assert f"TINYGRAD_RNN_COMPILE={how}, {why}; take it out" in " ".join(call("doctor").out.split())
+
+
+def test_a_setting_that_there_is_not_begins_nothing(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "off")
+    result = call("train", "listops", "--out", tmp_path / "run")
+    assert result.code != 0
+    assert "TINYGRAD_RNN_COMPILE=off in the environment: it can be 1, 0" in " ".join(result.err.split())
+    assert not (tmp_path / "run").exists()
+
+
 def test_demo_compares_and_draws(tmp_path: Path, call: Any) -> None:
     out = tmp_path / "demo"
     result = call("demo", "--quick", "--out", out)

@@ -68,3 +68,13 @@ def test_a_ragged_context_must_have_a_length_for_each_example_and_all_rows(lengt
     see = tg.cell(arity=1, state={"h": 1})(lambda x, kids, context: context.sum(context.each))
     with pytest.raises(ValueError, match=r"a ragged context has 3 rows for \d lengths that sum to \d"):
         tg.unfold(see, tg.chain([1, 1]), None, context=tg.Ragged(tg.ones((3, 1)), lengths))
+
+
+def test_a_context_may_be_of_arrays() -> None:
+    rows = np.arange(6.0, dtype="f4").reshape(3, 2)
+    cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids, c: kids[0].h + c["a"][0] + c["b"].sum(c["b"].each))
+    chains, ragged = tg.chain([2, 1, 2]), tg.Ragged(np.ones((4, 2), "f4"), [1, 3, 0])  # type: ignore[arg-type]
+    found = tg.unfold(cell, chains, None, context={"a": (rows,), "b": ragged}).last().h
+    assert found.tolist() == [[2, 4], [5, 6], [8, 10]]
+    with pytest.raises(tg.StructureError, match="the context has 3 rows for 2 examples"):
+        tg.unfold(cell, tg.chain([1, 1]), None, context=rows)

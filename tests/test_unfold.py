@@ -685,6 +685,15 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         tg.Unfolding({})
 
 
+@pytest.mark.parametrize("predecessors", [[0, 1], np.array([[0.5], [1.0]]), [["a"], [0]]], ids=str)
+def test_advance_refuses_predecessors_that_are_no_lists_of_ids(predecessors: Any) -> None:
+    run = tg.Unfolding(tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x))
+    run.advance(tg.ones((2, 1)), [[-1], [-1]])
+    with pytest.raises(tg.StructureError, match="predecessors are a list of ids for each new vertex"):
+        run.advance(tg.ones((2, 1)), predecessors)
+    assert run.size == 2
+
+
 def test_advance_takes_arrays_and_lists_too() -> None:
     cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x)
     run = tg.Unfolding(cell)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import ops
+from . import backend, ops
 from .cell import Multiset
 from .structure import Ids, ranges
 from .tensor import Tensor
@@ -18,6 +18,18 @@ class Ragged(NamedTuple):
 
     rows: Tensor
     lengths: Sequence[int] | Ids
+
+
+def as_context(context: Any) -> Any:
+    """A context with Tensors in place of arrays."""
+    if isinstance(context, Ragged):
+        return context._replace(rows=as_context(context.rows))
+    if isinstance(context, Mapping):
+        return {name: as_context(value) for name, value in context.items()}
+    if isinstance(context, tuple):
+        values = map(as_context, context)
+        return type(context)(*values) if hasattr(context, "_fields") else tuple(values)
+    return ops.as_tensor(context) if backend.known(context) else context
 
 
 def context_of(context: Any, examples: Ids) -> Any:

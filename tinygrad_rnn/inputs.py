@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,20 @@ def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]
     if len(np.unique(ids)) < len(ids):
         raise StructureError("the inputs name a vertex twice; each vertex has one input")
     return ids, rows
+
+
+def lists_of(predecessors: Any) -> list[list[int]]:
+    """The ids of the predecessors of each new vertex.
+
+    Raises:
+        StructureError: they are no integers, or not a list for each vertex.
+    """
+    try:
+        return [list(map(operator.index, own)) for own in predecessors]
+    except TypeError as error:
+        raise StructureError(
+            f"predecessors are a list of ids for each new vertex, [n, arity] with -1 for an empty slot: {error}"
+        ) from error
 
 
 def cut_to_calls(schedule: Schedule, ids: Ids, rows: Tensor | None) -> list[Tensor | None]:

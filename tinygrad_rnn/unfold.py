@@ -17,8 +17,8 @@ import numpy as np
 from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
-from .context import context_of
-from .inputs import Missing, cut_to_calls, ids_and_rows
+from .context import as_context, context_of
+from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of
 from .kept import Kept
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
@@ -31,7 +31,7 @@ class Unfolding:
 
     Args:
         cell: the cell, or {kind: cell} for structures with kinds.
-        context: per example: a Tensor of B rows, a `Ragged`, or a tuple or dict of these.
+        context: per example: a Tensor or array of B rows, a `Ragged`, or a tuple or dict of these.
         initial: a State of 1 or B rows that empty slots read, in place of `cell.initial()`.
         keep: "state_grad" and "parameter_grad", to look at after the backward pass.
         structure: what is unfolded, for the public order of ids; None when it grows by `advance`.
@@ -59,7 +59,7 @@ class Unfolding:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
         self._missing = Missing((0,), np.dtype(np.float32))
-        self.context, self._structure = context, structure
+        self.context, self._structure = as_context(context), structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
         self._blocks = Blocks()
@@ -136,13 +136,13 @@ class Unfolding:
             kind: chooses the cell when there are several.
 
         Raises:
-            StructureError: a predecessor that is not computed yet, or more of them than the cell has slots.
+            StructureError: a predecessor that is not computed yet or no id, or more of them than the cell has slots.
         """
         cell, _ = self._cells.of(kind)
         start, count, rows = self.size, len(predecessors), None if rows is None else ops.as_tensor(rows)
         if rows is not None and len(rows) != count:
             raise StructureError(f"{len(rows)} input rows for {count} new vertices")
-        lists = [list(map(int, p)) for p in predecessors]
+        lists = lists_of(predecessors)
         lengths = np.asarray([len(p) for p in lists], np.int64)
         where, slot = np.repeat(np.arange(count), lengths), ranges(0, lengths)
         source = np.asarray([v for p in lists for v in p], np.int64)
@@ -367,8 +367,8 @@ def begin(
     """(an unfolding of which nothing is computed yet, its calls, the vertices that have an input, their rows)."""
     run = Unfolding(cell, context, initial, keep, structure, seed)
     run._cells.check(structure)
-    if isinstance(context, Tensor) and len(context) != structure.examples:
-        raise StructureError(f"the context has {len(context)} rows for {structure.examples} examples")
+    if isinstance(run.context, Tensor) and len(run.context) != structure.examples:
+        raise StructureError(f"the context has {len(run.context)} rows for {structure.examples} examples")
     ids, rows = ids_and_rows(inputs, structure)
     schedule = plan(structure, ids)
     run._rank = schedule.rank

@@ -389,3 +389,9 @@ def test_random_draws_are_those_of_the_eager_unfolding(monkeypatch: pytest.Monke
     monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "0")
     tg.manual_seed(1)
     np.testing.assert_allclose(h.numpy(), tg.unfold(noisy, chain, x).all().h.numpy(), rtol=1e-5)
+
+
+def test_inputs_may_be_told_by_ids_and_a_width() -> None:
+    tree, cell = tg.Structure(3, [0, 1], [2, 2], [0, 1]), nn.NaryTreeLSTMCell(4, 3, 2)
+    given, told = (str(tg.explain(cell, tree, ([0, 1], x))) for x in (tg.zeros((2, 4)), 4))
+    assert told == given

@@ -103,6 +103,10 @@ def c_compiler() -> Part:
         "cells and optimisers' steps would be compiled, not run in NumPy; install gcc or clang, or "
         'pip install ".[c]" in the checkout, or pip install ziglang'
     )
+    how = os.environ.get("TINYGRAD_RNN_COMPILE") or "1"
+    if how != "1":
+        known = "NumPy does its work" if how in ("0", "numpy") else "which is none of 1, 0 and numpy"
+        return Part("C", None, f"the environment says TINYGRAD_RNN_COMPILE={how}, {known}; take it out")
     if toolchain.compiler() is None:
         return Part("C", None, missing)
     if "version: unusable" in said:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tinygrad_rnn import backend, optim, training
+from tinygrad_rnn.program.compiled import setting
 
 from . import Stopped, runs
 
@@ -31,11 +32,12 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
     """
     console = new_console()
     backend.set_default_device(device)
+    setting()  # if the environment says what can't be, nothing is begun
+    settings = complete(**options)
+    parts = runs.read_parts(settings)
     checkpoint = out / training.CHECKPOINT
     if checkpoint.exists() and not resume:
         raise FileExistsError(f"{out} holds a run already; go on with --resume, or choose another --out")
-    settings = complete(**options)
-    parts = runs.read_parts(settings)
     model, optimizer = runs.start(settings, parts)
     if resume:
         refuse_other_options(runs.config(model), training.load(checkpoint).info["config"], out)

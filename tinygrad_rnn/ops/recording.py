@@ -10,13 +10,14 @@ from numpy import ndarray
 
 from .. import backend, tape
 from ..backend import Array, DeviceError
-from ..tape import Node, Row, thread
+from ..tape import Node, Row, next_serial, thread
 from ..tensor import Tensor
 from .derivatives import TABLE
 
 Like = Tensor | Array | complex
 DEFAULT_FLOAT = np.dtype(np.float32)
 _WEAK = (bool, int, float, complex)
+_new: Any = object.__new__
 
 
 def wrap(array: Array, node: Node | None = None) -> Tensor:
@@ -85,8 +86,14 @@ def unary(row: Row, x: Like) -> Tensor:
         return unary(row, astype(x, DEFAULT_FLOAT))
     node, now = x.node, thread.now
     saved = (out,) if row.keeps_out else (a,) if row.keeps_tensors else ()
-    if now.plain:  # what `record` would do, for most
-        return Tensor(out, None if node is None else Node(row, (node,), saved, node.shape, now.scope))
+    if now.plain:  # what `record` would do, for most; objects are made by hand, for a call of __init__ costs more
+        made: Tensor = _new(Tensor)
+        made.data, made.node = out, None
+        if node is not None:
+            made.node = new = _new(Node)
+            new.row, new.parents, new.saved = row, (node,), saved
+            new.shape, new.scope, new.serial = node.shape, now.scope, next_serial()
+        return made
     return record(row, out, (node,), saved)
 
 
@@ -109,10 +116,14 @@ def binary(row: Row, x1: Like, x2: Like) -> Tensor:
     saved = (a, b) if row.keeps_tensors else ()
     if row.keeps_out:
         saved = (out, *saved)
-    if now.plain:  # what `record` would do, for most
-        if n1 is None and n2 is None:
-            return Tensor(out)
-        return Tensor(out, Node(row, (n1, n2), saved, out.shape, now.scope))
+    if now.plain:  # as above
+        made: Tensor = _new(Tensor)
+        made.data, made.node = out, None
+        if n1 is not None or n2 is not None:
+            made.node = new = _new(Node)
+            new.row, new.parents, new.saved = row, (n1, n2), saved
+            new.shape, new.scope, new.serial = out.shape, now.scope, next_serial()
+        return made
     return record(row, out, (n1, n2), saved)
 
 

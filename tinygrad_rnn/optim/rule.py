@@ -110,7 +110,7 @@ def run_in_c(rule: Rule, numbers: Named, g: Array, arrays: Named) -> bool:
     """
     p, given = arrays["p"], [*arrays.values()] if g is NOTHING else [g, *arrays.values()]
     fit = type(p) is np.ndarray and p.size >= SMALLEST and p.dtype in _REALS
-    fit = fit and os.environ.get("TINYGRAD_RNN_COMPILE", "1") != "0"
+    fit = fit and os.environ.get("TINYGRAD_RNN_COMPILE") not in ("0", "numpy")
     fit = fit and all(a.dtype == p.dtype and a.shape == p.shape for a in given)
     fit = fit and all(a.flags.carray for a in arrays.values())
     function = _c(rule, g is NOTHING, tuple(arrays), tuple(numbers), p.dtype) if fit else None

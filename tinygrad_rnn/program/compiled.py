@@ -43,8 +43,8 @@ class Prepared:
     def __init__(
         self, unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids, rows: Tensor | None
     ) -> None:
-        setting = os.environ.get("TINYGRAD_RNN_COMPILE")
-        _refuse(unfolding, structure, rows, setting)
+        how = setting()
+        _refuse(unfolding, structure, rows, how)
         self.structure, self.ids, self.inputs = structure, ids, rows
         self.initial = _initial(unfolding, structure)
         self.context: dict[Any, Tensor] = {} if unfolding.context is None else _flat(unfolding.context)
@@ -60,7 +60,7 @@ class Prepared:
                 raise Untraceable(f"it computes on {t.device}; programs are for the CPU so far")
         self.layout = _layout(structure, schedule, self.cells, self.initial)
         self.recorded = tape.thread.now.recording and any(t.node is not None for t in self.given)
-        self.program = program_of(self, unfolding.context, unfolding._missing, setting == "numpy")
+        self.program = program_of(self, unfolding.context, unfolding._missing, how == "numpy")
 
     def run(self, unfolding: Unfolding) -> None:
         """Compute the states, and leave them in the unfolding as one block."""
@@ -246,10 +246,20 @@ def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor |
     return again
 
 
-def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None, setting: str | None) -> None:
-    if setting not in (None, "", "0", "1", "numpy"):
-        raise ValueError(f"TINYGRAD_RNN_COMPILE={setting} in the environment: it can be 1, 0 (eager) or numpy (no C)")
-    if setting == "0":
+def setting() -> str:
+    """How programs are to run: "1", "0" (not at all) or "numpy" (not in C).
+
+    Raises:
+        ValueError: the environment says something else.
+    """
+    said = os.environ.get("TINYGRAD_RNN_COMPILE") or "1"
+    if said not in ("1", "0", "numpy"):
+        raise ValueError(f"TINYGRAD_RNN_COMPILE={said} in the environment: it can be 1, 0 (eager) or numpy (no C)")
+    return said
+
+
+def _refuse(unfolding: Unfolding, structure: Structure, rows: Tensor | None, how: str) -> None:
+    if how == "0":
         raise Untraceable("TINYGRAD_RNN_COMPILE=0 switches programs off")
     if tape.thread.now.anomaly:
         raise Untraceable("anomalies are looked for op by op")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from ..structure import Structure
 from ..tensor import Tensor
 from ..unfold import begin
 from .capture import Reach
-from .compiled import Prepared
+from .compiled import Prepared, setting
 from .graph import Untraceable, Value, ancestors
 from .layout import Variant
 from .machine import Machine
@@ -158,7 +157,7 @@ class Explanation:
 def explain(
     cell: Cell | Mapping[int, Cell],
     structure: Structure,
-    inputs: Tensor | tuple[Any, Tensor] | int | None = None,
+    inputs: Tensor | tuple[Any, Tensor | int] | int | None = None,
     context: Any = None,
     initial: State | None = None,
     keep: Sequence[str] = (),
@@ -167,8 +166,8 @@ def explain(
 
     Args:
         cell, structure, context, initial, keep: as in `tg.unfold`.
-        inputs: as in `tg.unfold`, or the width I of inputs at all vertices. None: the `input_size` of the cell, at the
-            vertices whose cell has one other than 0; no inputs where none has.
+        inputs: as in `tg.unfold`, or with the width I in place of rows, `I` or `(ids, I)`. None: the `input_size` of
+            the cell, at the vertices whose cell has one other than 0; no inputs where none has.
 
     >>> import tinygrad_rnn as tg
     >>> found = tg.explain(tg.nn.RNNCell(3, 4), tg.chain([5, 5]))
@@ -184,6 +183,9 @@ def explain(
     """
     cells = dict(cell) if isinstance(cell, Mapping) else {0: cell}
     rows = _rows(cell, structure, inputs) if inputs is None or isinstance(inputs, int) else inputs
+    if isinstance(rows, tuple) and isinstance(rows[1], int):
+        like = next(iter(cells.values())).initial()[0]
+        rows = rows[0], ops.zeros((len(rows[0]), rows[1]), dtype=like.dtype, device=like.device)
     run, schedule, ids, given = begin(cell, structure, rows, context, initial, keep, 0)
     names = " and ".join(dict.fromkeys(map(name_of, cells.values())))
     title = f"{names} on {_count(structure.size, 'vertex', 'vertices')} in {_count(structure.levels, 'level')}"
@@ -318,7 +320,7 @@ def _in_c(step: Step, machine: Machine) -> bool:
 def _why_not_c(machine: Machine) -> str:
     if machine.target.name == "C":
         return ""
-    if os.environ.get("TINYGRAD_RNN_COMPILE") == "numpy":
+    if setting() == "numpy":
         return "TINYGRAD_RNN_COMPILE=numpy asks for it"
     dtypes = {v.dtype.name for v in machine.plan.trace.states}
     if dtypes not in ({"float32"}, {"float64"}):
