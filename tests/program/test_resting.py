@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.program.cells import numbers, run, same
+from tests.program.cells import numbers, run, running, same
 from tests.program.test_compiled import W, leaf, targets
 from tinygrad_rnn import nn
 from tinygrad_rnn.program import resting
@@ -91,6 +91,65 @@ def test_a_context_is_told_from_another_by_the_names_of_its_fields() -> None:
     for kind in (One, Other):
         same(run(cell, s, x, [x, left], "NumPy", context=kind(left, right)),
              run(cell, s, x, [x, left], context=kind(left, right)), 1e-11)  # fmt: skip
+
+
+def agree(cell: Any, s: tg.Structure, x: tg.Tensor, by: list[tg.Tensor], target: str, **options: Any) -> None:
+    same(run(cell, s, x, by, target, **options), run(cell, s, x, by, **options), 1e-11)
+
+
+@targets
+def test_a_program_is_told_by_all_that_it_depends_on(target: str) -> None:
+    w, x = leaf(W, W), leaf(20, W)
+    cell = tg.cell(arity=1, state={"h": W})(lambda x, kids: tg.tanh(x + kids[0].h @ w))
+    short, long = tg.chain([3]), tg.chain([20])
+    with tg.no_grad(), running(target):
+        tg.unfold(cell, long, x)
+    agree(cell, long, x, [x, w], target)  # recorded
+    agree(cell, short, x[:3].detach(), [w], target)  # its first vertex is a variant of its own
+    w.requires_grad_(False)
+    agree(cell, long, x, [x], target)
+    w.requires_grad_()
+    agree(cell, long, x, [x, w], target)
+    agree(cell, long, x, [x, w], target, initial=cell.State(leaf(1, W, seed=3)))
+
+
+@targets
+def test_one_cell_beside_others_is_not_what_it_is_beside_these(target: str) -> None:
+    w, x = leaf(W, W), leaf(4, W)
+    first, double, half = (
+        tg.cell(arity=1, state={"h": W})(lambda x, kids, f=f: tg.tanh(x * f + kids[0].h @ w)) for f in (1.0, 2.0, 0.5)
+    )
+    s = tg.Structure(4, [0, 1, 2], [1, 2, 3], kind=[0, 1, 0, 1])
+    for other in (double, half, double):
+        agree({0: first, 1: other}, s, x, [x, w], target)
+    agree({0: first, 1: first}, s, x, [x, w], target)
+
+
+@targets
+def test_initial_states_of_one_row_and_of_all(target: str) -> None:
+    cell, s, x = tg.cell(arity=2, state={"h": W})(
+        lambda x, kids: tg.tanh(x + kids[0].h @ weight + kids[1].h)
+    ), tg.union([tg.Structure(3, [0, 1], [2, 2], [0, 1])] * 2), leaf(6, W)  # fmt: skip
+    for rows in (1, 2, 1, 2):
+        start = leaf(rows, W, seed=rows)
+        agree(cell, s, x, [x, weight, start], target, initial=cell.State(start))
+    zeros = tg.zeros((1, W), dtype="float64").requires_grad_()
+    agree(cell, s, x, [x, weight, zeros], target, initial=cell.State(zeros))
+
+
+@targets
+def test_parameters_that_do_not_lie_in_one_piece_are_read_anew(target: str) -> None:
+    wide, square = tg.asarray(numbers(2 * W)[::2]).requires_grad_(), leaf(W, W)
+    assert not wide.data.flags.c_contiguous
+
+    def function(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+        return tg.tanh(x * wide + kids[0].h * square[:, 1] + square.T[0])
+
+    cell, s, x = tg.cell(arity=1, state={"h": W})(function), tg.chain([9]), leaf(9, W)
+    for _ in range(5):
+        agree(cell, s, x, [x, wide, square], target)
+        wide.data *= 0.7
+        square.data *= 0.7
 
 
 def test_what_grows_on_an_unfolding_is_not_in_the_next_one() -> None:

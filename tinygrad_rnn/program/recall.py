@@ -51,7 +51,7 @@ def program_of(p: Prepared, context: Any, missing: Missing, numpy_only: bool) ->
     first, *others = p.reaches.values()
     looks = tuple([(t.data.shape, t.data.dtype, t.node is None) for t in p.given])
     tree = None if context is None else _specs(context, p)
-    key = p.layout.alike, looks, _frozen(tree), missing.shape, missing.dtype, p.recorded, numpy_only
+    key = p.layout.alike, looks, _frozen(tree), p.recorded, numpy_only
     found: Program | None = None if others else first.programs.get(key)
     if found is None:
         machines = _machines(p, tree, (missing.shape, missing.dtype.str), numpy_only)

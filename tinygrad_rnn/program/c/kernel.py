@@ -91,7 +91,7 @@ def _cuts(values: list[Value]) -> dict[Value, set[int]] | None:
 def root(v: Value, homes: dict[Value, tuple[Value, int]]) -> tuple[Value, int, bool]:
     """Where the elements of a Value lie: in which array, from which column, and whether one column serves for all."""
     column, one = 0, False
-    while v in homes or v.is_view:
+    while v in homes or (v.is_view and v.domain != PARAMETER):  # views of parameters are arrays of their own
         if v in homes:
             v, shift = homes[v]
             column += shift
