@@ -29,7 +29,7 @@ def as_context(context: Any) -> Any:
     if isinstance(context, tuple):
         values = map(as_context, context)
         return type(context)(*values) if hasattr(context, "_fields") else tuple(values)
-    return ops.as_tensor(context) if backend.known(context) else context
+    return ops.asarray(context) if backend.known(context) else context
 
 
 def context_of(context: Any, examples: Ids) -> Any:

@@ -29,6 +29,11 @@ class Missing:
         return Tensor(self._made.data[:count])
 
 
+def rows_of(given: Any) -> Tensor:
+    """Rows as a Tensor: arrays and lists on the default device."""
+    return given if isinstance(given, Tensor) else ops.asarray(given)
+
+
 def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]:
     """(the vertices that have an input, the rows of their inputs if any has).
 
@@ -38,7 +43,7 @@ def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]
     size = structure.size
     if inputs is None:
         return np.zeros(0, np.int64), None
-    rows = ops.as_tensor(inputs[1] if isinstance(inputs, tuple) else inputs)
+    rows = rows_of(inputs[1] if isinstance(inputs, tuple) else inputs)
     if not isinstance(inputs, tuple):
         if len(rows) != size:
             raise StructureError(f"{len(rows)} input rows for {size} vertices; give (ids, rows) if some have no input")

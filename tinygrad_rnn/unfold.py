@@ -18,7 +18,7 @@ from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
 from .context import as_context, context_of
-from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of
+from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of, rows_of
 from .kept import Kept
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
@@ -139,7 +139,7 @@ class Unfolding:
             StructureError: a predecessor that is not computed yet or no id, or more of them than the cell has slots.
         """
         cell, _ = self._cells.of(kind)
-        start, count, rows = self.size, len(predecessors), None if rows is None else ops.as_tensor(rows)
+        start, count, rows = self.size, len(predecessors), None if rows is None else rows_of(rows)
         if rows is not None and len(rows) != count:
             raise StructureError(f"{len(rows)} input rows for {count} new vertices")
         lists = lists_of(predecessors)

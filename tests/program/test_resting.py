@@ -15,6 +15,7 @@ from tests.program.cells import numbers, run, running, same
 from tests.program.test_compiled import W, leaf, targets
 from tinygrad_rnn import nn
 from tinygrad_rnn.program import resting
+from tinygrad_rnn.program.frame import Frame
 
 Function = Callable[..., Any]
 weight, bias = leaf(W, W), leaf(W, seed=1)
@@ -199,6 +200,30 @@ def test_each_of_two_models_gets_its_own_run_again() -> None:
         seen.append({id(one): id(one.owners[0]()) for one in rested})
     assert len(seen[-1]) == 2
     assert seen[-1] == seen[-2], "the parameters lie where they lay, and nothing is looked up"
+
+
+def test_a_run_that_was_interrupted_does_not_spoil_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    w, s, x = tg.asarray(np.full((1, W), 4.0)).requires_grad_(), tg.chain([3]), leaf(3, W)
+    cell = tg.cell(arity=1, state={"h": W})(lambda x, kids: tg.tanh(kids[0].h / w + x))
+    for _ in range(3):
+        run(cell, s, x, [x, w], "NumPy")
+    w.data = w.data.copy()  # what hangs on it must be found out anew
+    once = Frame.once
+
+    def interrupted(frame: Frame, which: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("tinygrad_rnn.program.frame.compute", interrupt)
+            once(frame, which)
+
+    def interrupt(*args: Any) -> np.ndarray:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Frame, "once", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(cell, s, x, [x, w], "NumPy")
+    for _ in range(2):
+        agree(cell, s, x, [x, w], "NumPy")
 
 
 def test_those_that_waited_longest_go_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,13 +77,14 @@ class Frame:
                 else:
                     arrays[v.number][...] = self._computed(v)
             return
-        renewed = self._renewed[which] = []
+        renewed = []
         for v in getattr(self.machine.plan, which):
             found = self._computed(v)
             scattered = v in self.machine.addressed and not found.flags.c_contiguous
             if scattered or not any(np.may_share_memory(found, arrays[a.number]) for a in v.values):
                 renewed.append(v)
             arrays[v.number] = found.copy() if scattered else found
+        self._renewed[which] = renewed  # not before all is there: an interrupt may come
 
     def finish(self) -> None:
         """Compute what is made of sums over rows: it is given away."""
