@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import types
+import warnings
 import weakref
 from collections import namedtuple
 from collections.abc import Callable
@@ -686,6 +687,16 @@ def test_results_by_id_and_levels_that_follow(target: str) -> None:
             found.append([v.h.numpy() for v in states] + gradients([v.h for v in states], [x, cell.w]))
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+@targets
+def test_sigmoid_of_large_numbers_neither_overflows_nor_warns(target: str) -> None:
+    cell, x = tg.cell(arity=1, state={"h": W})(lambda x, kids: tg.sigmoid(x + kids[0].h)), leaf(2, W)
+    x.data = np.array([[-1e4, 0.0, 1e4], [-800.0, 0.0, 800.0]])
+    with warnings.catch_warnings(), running(target):
+        warnings.simplefilter("error")
+        found = tg.unfold(cell, tg.chain([2]), x).all().h.numpy()
+    np.testing.assert_allclose(found[:, [0, 2]], [[0, 1], [0, 1]], atol=1e-300)
 
 
 def test_a_setting_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
