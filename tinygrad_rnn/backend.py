@@ -62,8 +62,8 @@ class Backend:
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x)), which is 0 where exp overflows."""
-        with np.errstate(over="ignore"):
-            return 1 / (1 + self.exp(-x))
+        with np.errstate(over="ignore", under="ignore"):
+            return 1 / (1 + self.exp(x * -1.0))
 
     def matmul(self, a: Array, b: Array) -> Array:
         """The matrix product; an operand whose rows are all one row (stride 0) is multiplied once.

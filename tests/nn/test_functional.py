@@ -127,6 +127,10 @@ def test_tensors_of_two_devices_are_refused() -> None:
         functional.mse_loss(here, tg.zeros((2, 3), device="strict"))
 
 
+def test_cross_entropy_of_lists() -> None:
+    assert functional.cross_entropy([[0.0, 0.0]], [1]).item() == pytest.approx(np.log(2))  # type: ignore[arg-type]
+
+
 def test_cross_entropy_of_no_rows() -> None:
     for targets in ([], np.zeros(0, np.int64), tg.zeros(0, dtype="int64")):
         assert functional.cross_entropy(tg.zeros((0, 3)), targets, reduction="sum").item() == 0

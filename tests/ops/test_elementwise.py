@@ -61,6 +61,12 @@ def test_a_small_sigmoid_keeps_its_digits() -> None:
         np.testing.assert_allclose(tg.sigmoid(part).numpy(), 1 / (1 + np.exp(-part.astype("f8"))), rtol=1e-5)
 
 
+def test_sigmoid_of_booleans_and_where_numpy_raises() -> None:
+    np.testing.assert_allclose(tg.sigmoid([True, False]).numpy(), [0.7310586, 0.5], rtol=1e-6)
+    with np.errstate(all="raise"):
+        assert tg.sigmoid([-200.0, 200.0]).tolist() == pytest.approx([0, 1])
+
+
 def test_extremes_neither_overflow_nor_warn() -> None:
     huge = [-1000.0, 0.0, 1000.0]
     np.testing.assert_allclose(tg.sigmoid(huge).numpy(), [0, 0.5, 1])

@@ -82,6 +82,7 @@ def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean", ignore_
     >>> cross_entropy(ops.zeros((1, 4)), [2])  # log(4)
     Tensor(1.3862944, dtype=float32)
     """
+    logits = ops.as_tensor(logits)
     kept, counts, shape = _targets(logits, targets, ignore_index)
     losses = ops.cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), Tensor(kept))
     return _counted(losses, counts, reduction, shape)

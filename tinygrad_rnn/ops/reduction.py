@@ -198,7 +198,8 @@ def cross_entropy(x: Tensor, ids: Tensor) -> Tensor:
     powers = xp.exp(shifted)
     total = xp.sum(powers, axis=1, keepdims=True)
     losses = xp.log(total)[:, 0] - shifted[xp.arange(len(ids.data)), ids.data]
-    return record(TABLE["cross_entropy"], losses, (x.node,), (x.data, powers / total, ids.data))
+    powers /= total
+    return record(TABLE["cross_entropy"], losses, (x.node,), (x.data, powers, ids.data))
 
 
 def logsumexp(x: Like, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:

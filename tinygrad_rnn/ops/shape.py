@@ -28,7 +28,7 @@ def expand_dims(x: Like, /, *, axis: int | tuple[int, ...] = 0) -> Tensor:
     if isinstance(axis, int) and 0 <= axis <= x.ndim:  # as nearly always
         shape = x.data.shape
         return reshape(x, (*shape[:axis], 1, *shape[axis:]))
-    new = axis if isinstance(axis, tuple) else (axis,)
+    new = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     total = x.ndim + len(new)
     for a in new:
         if not -total <= a < total:

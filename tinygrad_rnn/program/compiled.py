@@ -34,7 +34,7 @@ def run(unfolding: Unfolding, structure: Structure, schedule: Schedule, ids: Ids
 
 
 class Prepared:
-    """What a run of an unfolding needs: its layout, machines and arrays.
+    """What a run of an unfolding needs: its layout, its program, and what it is given.
 
     Raises:
         Untraceable: it must run eagerly; the message says why.

@@ -88,7 +88,7 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
         def sigmoid(arrays: Arrays, rows: int, start: int) -> None:
             # 1 / (1 + e^-x): NumPy's exp takes half the time of its tanh. Where it overflows, the result is 0.
             out = np.negative(arrays[first], out=arrays[o])
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 np.exp(out, out=out)
             out += 1
             np.reciprocal(out, out=out)

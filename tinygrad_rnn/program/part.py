@@ -25,7 +25,7 @@ class Part:
 
     What it reads: `outside` are Values of other sections with a row for each vertex or edge, among them the `reads` of
     predecessors' states; `borrowed` are views of these. `writes` are the gradients of predecessors' states that it adds
-    up (key of the read, Value), `given` those of them that another section has made.
+    up (key of the read, Value), `early` those of them that another section has made.
 
     Its arrays: `kept` have all rows; `room` is for those of one call alone, in `lots` that share an array; `slices` are
     pieces of concats, which lie in the whole's; `views` are views of what is kept, and `passing` those of what is given

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,8 +19,9 @@ from .machine import Machine
 from .run import LASTING, Run
 
 _resting: dict[Layout, list[Run]] = {}  # by layout, that which was left last at the end; of one, the latest run too
-_lock = threading.RLock()  # reentrant: a run may come to rest wherever the garbage collector runs
-_held = 0  # bytes of all of them
+_arriving: deque[Run] = deque()  # those that are not among them yet: the garbage collector may bring some at any time
+_lock = threading.Lock()
+_held = 0  # bytes of all that rest
 
 
 def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray], owners: Sequence[Any]) -> Run:
@@ -31,16 +33,17 @@ def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarr
     global _held
     layout.runs += 1
     with _lock:
-        waiting = _resting.pop(layout, [])  # so that nobody else, nor the garbage collector, sees them meanwhile
+        _settle()
+        waiting = _resting.get(layout, [])
         fitting = [run for run in waiting if run.machines == machines]
         mine = [run for run in fitting if all(ref() is o for ref, o in zip(run.owners, owners, strict=True))]
         if fitting:
             found = (mine or fitting)[-1]
             waiting.remove(found)
+            if not waiting:
+                _resting.pop(layout)
             _held -= found.size
             found.resting = False
-        if waiting:
-            _resting[layout] = [*waiting, *_resting.pop(layout, [])]
     if not fitting:
         found = Run(layout, machines, initial)
     if not mine:
@@ -51,26 +54,42 @@ def take(layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarr
 
 def _let_go(run: weakref.ref[Run], _: Any) -> None:
     """Let a run that is at rest, and whose owner is gone, forget the parameters."""
-    with _lock:
-        found = run()
-        if found is not None and found.resting:
-            found.let_go()
+    if _lock.acquire(blocking=False):  # else it forgets them when it is taken, or goes
+        try:
+            found = run()
+            if found is not None and found.resting:
+                found.let_go()
+        finally:
+            _lock.release()
 
 
 def rest(run: Run) -> None:
-    """Let a run wait for the next one over its layout, and go those that have waited longest if they are too many."""
-    global _held
+    """Let a run wait for the next one over its layout, and drop those that have waited longest if they are too many."""
     if not run.lasts:
         return
     run.rest()
-    with _lock:
+    _arriving.append(run)
+    if _lock.acquire(blocking=False):  # else whoever has the lock, or comes next, sees to it
+        try:
+            _settle()
+        finally:
+            _lock.release()
+
+
+def _settle() -> None:
+    """Put those that have arrived among the others."""
+    global _held
+    while _arriving:
+        run = _arriving.popleft()
         run.resting = True
-        _resting[run.layout] = [*_resting.pop(run.layout, []), run]
+        waiting = _resting.pop(run.layout, [])
+        waiting.append(run)
+        _resting[run.layout] = waiting
         _held += run.size
         while _held > LASTING and _resting:
-            layout = next(iter(_resting))
-            oldest, *others = _resting.pop(layout)
-            if others:
-                _resting[layout] = others
+            layout, waiting = next(iter(_resting.items()))
+            oldest = waiting.pop(0)
+            if not waiting:
+                _resting.pop(layout)
             _held -= oldest.size
             oldest.let_go()

@@ -14,7 +14,7 @@ from .graph import READS
 from .layout import Layout, Variant
 from .machine import Machine
 
-LASTING = 1 << 27  # bytes of all runs that are kept for later ones
+LASTING = 1 << 27  # bytes of all runs that are kept for later ones, about
 OBJECTS = 1 << 14  # bytes of what is no array, of a small run of one variant
 
 
@@ -31,7 +31,8 @@ class Run:
         self.layout, self.machines = layout, machines
         rows = layout.initials + layout.size
         widths = sum(v.width for m in machines for v in m.plan.kept) + 2 * sum(value[:1].size for value in initial)
-        self.size = rows * widths * initial[0].itemsize + OBJECTS * len(machines)
+        packed = sum(2 * v.size for m in machines if m.step.loop is not None for v in m.leaves["parameter"])
+        self.size = (rows * widths + packed) * initial[0].itemsize + OBJECTS * len(machines)
         self.lasts = layout.runs > 1 and self.size <= LASTING  # most structures run only once
         self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
         self.total: list[np.ndarray] = []

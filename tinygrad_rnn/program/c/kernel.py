@@ -172,7 +172,10 @@ class Kernel:
         self.rows = Loop(1, "        ")
         body = [line for phase in range(max(self.phase.values()) + 1) for line in self._phase(phase)]
         declared = [f"    {pointer(v, self.scratch)};" for _, v in sorted(self.used.items())]
-        begin = [f"        {TYPES[v.dtype.str[1:]]} t{v.number}[{v.width}];" for v in self.temporary]
+        begin = [
+            f"        {TYPES[v.dtype.str[1:]]} t{v.number}[{v.width}];"
+            for v in sorted(self.temporary, key=lambda v: v.number)
+        ]
         for v in self.used.values():
             if v.op in READS:
                 n, kind = v.number, TYPES[v.dtype.str[1:]]
