@@ -14,6 +14,7 @@ import tinygrad_rnn as tg
 from tests.program.cells import numbers, run, running, same
 from tests.program.test_compiled import W, leaf, targets
 from tinygrad_rnn import nn
+from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.program import resting
 from tinygrad_rnn.program.frame import Frame
 
@@ -224,6 +225,15 @@ def test_a_run_that_was_interrupted_does_not_spoil_the_next(monkeypatch: pytest.
             run(cell, s, x, [x, w], "NumPy")
     for _ in range(2):
         agree(cell, s, x, [x, w], "NumPy")
+
+
+@pytest.mark.skipif(toolchain.compiler() is None, reason="no C compiler on this machine")
+def test_a_run_weighs_the_weights_that_are_packed_for_it() -> None:
+    cell, s = nn.RNNCell(8, 256), tg.chain([3])
+    for _ in range(3):
+        tg.sum(tg.unfold(cell, s, tg.zeros((3, 8))).all().h).backward()
+    ((rested,),) = resting._resting.values()
+    assert rested.size > 2 * cell.weight_hh.data.nbytes, "forward and backward"
 
 
 def test_those_that_waited_longest_go_when_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
