@@ -45,7 +45,7 @@ def _seed(output: Tensor, gradient: Tensor | None) -> Tensor:
                 f"backward from shape {output.shape} needs a gradient of that shape; only one element needs none: "
                 "call .sum() first, or pass gradient="
             )
-        return ops.ones_like(output)
+        return Tensor(backend.of(output.data).ones(output.data.shape, dtype=output.data.dtype))
     gradient = ops.as_tensor(gradient)
     if gradient.shape != output.shape:
         raise ValueError(f"the gradient has shape {gradient.shape}, the Tensor it belongs to {output.shape}")

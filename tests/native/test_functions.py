@@ -1,4 +1,4 @@
-"""tanh and sigmoid of large arrays in C: NumPy's values, and NumPy itself wherever C is no help."""
+"""Functions of large arrays in C: NumPy's values, and NumPy itself wherever C is no help."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import ops
 from tinygrad_rnn.native import functions, toolchain
 
 needs_c = pytest.mark.skipif(toolchain.compiler() is None, reason="no C compiler on this machine")
@@ -79,3 +80,70 @@ def test_the_ops_use_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "_library", lambda: asked.append(name))
     getattr(tg, name)(tg.ones(functions.LARGE, device="cpu"))
     assert asked == [name]
+
+
+def rows_of_scores(n: int = 300, width: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return (8 * rng.standard_normal((n, width))).astype("f4"), rng.integers(0, width, n)
+
+
+def loss_and_gradient(x: np.ndarray, ids: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    leaf = tg.tensor(x, requires_grad=True, device="cpu")
+    losses = ops.cross_entropy(leaf, tg.asarray(ids, device="cpu"))
+    (g,) = tg.grad(losses, leaf, tg.asarray(weight, device="cpu"))
+    return losses.numpy(), g.numpy()
+
+
+@needs_c
+@pytest.mark.parametrize("width", [7, 65, 1000])
+@pytest.mark.parametrize("weights", ["one by one", "one for all"])
+def test_the_cross_entropy_in_c_is_that_of_double_precision(width: int, weights: str) -> None:
+    x, ids = rows_of_scores(width=width)
+    weight = np.linspace(-1, 1, len(x)) if weights == "one by one" else np.broadcast_to(np.float64(0.3), len(x))
+    assert functions.cross_entropy(x, ids) is not None
+    for found, wanted in zip(loss_and_gradient(x, ids, weight), loss_and_gradient(x.astype("f8"), ids, weight)):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=1e-6)
+
+
+@needs_c
+def test_a_cross_entropy_of_what_is_no_number_is_none() -> None:
+    x, ids = rows_of_scores()
+    x[0, 3], x[1, 3], x[2], x[3, ids[3]] = np.nan, np.inf, -np.inf, 1e30
+    losses, gradient = loss_and_gradient(x, ids, np.ones(len(x)))
+    assert np.isnan(losses[:3]).all()
+    assert losses[3] == 0
+    assert np.isfinite(losses[4:]).all()
+    assert np.isnan(gradient[[0, 2]]).all()
+    assert np.isfinite(gradient[3:]).all()
+
+
+@needs_c
+def test_ids_of_any_layout_serve_and_one_that_is_no_column_is_refused() -> None:
+    x, ids = rows_of_scores()
+    spread = np.repeat(ids, 2)[::2]
+    np.testing.assert_array_equal(functions.cross_entropy(x, spread), functions.cross_entropy(x, ids))
+    for wrong in (-1, 7, 2**40):
+        ids[200] = wrong
+        assert functions.cross_entropy(x, ids) is None
+    with pytest.raises(IndexError):
+        ops.cross_entropy(tg.asarray(x, device="cpu"), tg.asarray(ids, device="cpu"))
+
+
+@needs_c
+def test_ids_that_were_changed_since_are_not_written_by() -> None:
+    x, ids = rows_of_scores()
+    found = functions.cross_entropy(x, ids)
+    assert found is not None
+    g = np.ones(len(x), "f4")
+    before = functions.cross_entropy_back(x, ids, *found[1:], g)
+    ids[0] = 2**40
+    after = functions.cross_entropy_back(x, ids, *found[1:], g)
+    np.testing.assert_array_equal(before[1:], after[1:])
+
+
+def test_a_cross_entropy_that_does_not_fit_is_numpys() -> None:
+    x, ids = rows_of_scores(10)
+    assert functions.cross_entropy(x, ids) is None
+    assert functions.cross_entropy(*rows_of_scores()[:1], ids.astype("i4")) is None
+    assert functions.cross_entropy_back(x.astype("f8"), ids, *np.ones((3, 10), "f4")) is None

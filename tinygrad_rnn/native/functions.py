@@ -1,4 +1,5 @@
-"""Elementwise functions of large float32 arrays in C: NumPy has vectors for them only where there is AVX-512."""
+"""Functions of large float32 arrays in C: NumPy has vectors for tanh only where there is AVX-512, and passes over what
+one pass can do."""
 
 from __future__ import annotations
 
@@ -15,14 +16,17 @@ from ..backend import NUMPY
 
 LARGE = 1024  # elements from which on a call into C is paid for
 NAMES = ("tanh", "sigmoid")
-_FLOAT = np.dtype(np.float32)
-_SOURCE = """
-void {0}_all(const float *x, float *out, long n) {{
-    for (long i = 0; i < n; i++) out[i] = real_{0}(x[i]);
-}}
-"""
+_FLOAT, _INT = np.dtype(np.float32), np.dtype(np.int64)
 _View = ctypes.c_char * 0  # of an array: the quickest way to its address
 Function = Callable[[np.ndarray], np.ndarray]
+
+
+def _fits(x: np.ndarray) -> bool:
+    return x.size >= LARGE and x.dtype is _FLOAT and x.flags.carray
+
+
+def _in_one_piece(array: np.ndarray) -> np.ndarray:
+    return array if array.flags.carray else array.copy()  # writeable too, or no view can be had of it
 
 
 def in_c(name: str, otherwise: Function) -> Function:
@@ -33,9 +37,7 @@ def in_c(name: str, otherwise: Function) -> Function:
     """
 
     def function(x: np.ndarray) -> np.ndarray:
-        if x.size < LARGE or x.dtype is not _FLOAT or not x.flags.carray:
-            return otherwise(x)
-        library = _library()
+        library = _library() if _fits(x) else None
         if library is None:
             return otherwise(x)
         out = np.empty_like(x)
@@ -43,6 +45,33 @@ def in_c(name: str, otherwise: Function) -> Function:
         return out
 
     return function
+
+
+def cross_entropy(x: Any, ids: Any) -> tuple[Any, ...] | None:
+    """-log softmax(x)[id] of each row of x [N, C], its largest element and the sum of exp beside that: [N] each.
+
+    None, and nothing done, where C is no help, or where an id is no column.
+
+    >>> cross_entropy(np.zeros((512, 2), "f4"), np.zeros(512, "i8") + 2) is None
+    True
+    """
+    library = _library() if x.__class__ is np.ndarray and _fits(x) and ids.dtype is _INT else None
+    if library is None:
+        return None
+    made = [np.empty(len(x), _FLOAT) for _ in range(3)]
+    wrong = library["cross_entropy"](*map(_View.from_buffer, (x, _in_one_piece(ids), *made)), *x.shape)
+    return None if wrong >= 0 else tuple(made)
+
+
+def cross_entropy_back(x: Any, ids: Any, top: Any, total: Any, g: Any) -> Any:
+    """The gradient of x, from what `cross_entropy` gave and the gradient g [N]; None where C is no help."""
+    library = _library() if x.__class__ is np.ndarray and _fits(x) else None
+    if library is None:
+        return None
+    out = np.empty_like(x)
+    given = x, _in_one_piece(ids), top, total, _in_one_piece(g), out
+    library["cross_entropy_back"](*map(_View.from_buffer, given), *x.shape)
+    return out
 
 
 # Functions of NumPy's arrays, by the names of the ops: for the operators are a little faster than the ufuncs they call.
@@ -57,13 +86,18 @@ def _library() -> dict[str, Any] | None:
     """The functions by name; None without a compiler, or if the environment said when first asked: no C."""
     if os.environ.get("TINYGRAD_RNN_COMPILE") in ("0", "numpy"):
         return None
-    from . import toolchain  # not before it is needed: it takes its time to import
+    from importlib.resources import files  # not before they are needed: they take their time to import
+
+    from . import toolchain
     from .prelude import prelude
 
-    made = toolchain.load(prelude("float") + "".join(map(_SOURCE.format, NAMES)))
+    made = toolchain.load(prelude("float") + (files(__package__) / "functions.c").read_text("utf-8"))
     if made is None:
         return None
     found = {name: getattr(made, f"{name}_all") for name in NAMES}
-    for function in found.values():
-        function.argtypes, function.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long], None
+    found |= {"cross_entropy": made.cross_entropy, "cross_entropy_back": made.cross_entropy_back}
+    for name, function in found.items():
+        arrays, numbers = {"cross_entropy": (5, 2), "cross_entropy_back": (6, 2)}.get(name, (2, 1))
+        function.argtypes = [ctypes.c_void_p] * arrays + [ctypes.c_long] * numbers
+        function.restype = ctypes.c_long if name == "cross_entropy" else None
     return found

@@ -59,9 +59,16 @@ def ids_of(ids: Any, device: str) -> Tensor:
 
 def check_ids(name: str, ids: Tensor, count: int) -> None:
     """Refuse what is no integer from 0 to count - 1; a negative one would count from the end, unseen."""
+    _check_bounds(name, *_bounds(name, ids), count)
+
+
+def _bounds(name: str, ids: Tensor) -> tuple[int, int]:
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integer ids, not {ids.dtype}")
-    low, high = (int(ids.data.min()), int(ids.data.max())) if ids.size else (0, -1)
+    return (int(ids.data.min()), int(ids.data.max())) if ids.size else (0, -1)
+
+
+def _check_bounds(name: str, low: int, high: int, count: int) -> None:
     if low < 0 or high >= count:
         raise IndexError(f"{name}: id {low if low < 0 else high} is out of range; there are {count}, from 0")
 
@@ -111,12 +118,15 @@ def _targets(scores: Tensor, targets: Any, ignore_index: int) -> tuple[Any, Any,
             "cross_entropy takes scores [..., C] and a class id for each row of them, not shapes "
             f"{scores.shape} and {target.shape}"
         )
-    xp, ids = backend.of(target.data), backend.of(target.data).reshape(target.data, (-1,))
-    counts = ids != ignore_index
-    ignored = not bool(counts.all())
-    kept = xp.where(counts, ids, 0) if ignored else ids
-    check_ids("cross_entropy's targets", Tensor(kept), classes)
-    return xp.astype(kept, np.int64), counts if ignored else None, target.shape
+    name, xp = "cross_entropy's targets", backend.of(target.data)
+    ids = xp.reshape(target.data, (-1,))
+    low, high = _bounds(name, target)
+    counts = ids != ignore_index if low <= ignore_index <= high else None
+    if counts is not None:
+        ids = xp.where(counts, ids, 0)
+        low, high = _bounds(name, Tensor(ids))
+    _check_bounds(name, low, high, classes)
+    return xp.astype(ids, np.int64), counts, target.shape
 
 
 def _counted(losses: Tensor, counts: Any, reduction: str, shape: tuple[int, ...]) -> Tensor:

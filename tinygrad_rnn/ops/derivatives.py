@@ -13,6 +13,7 @@ from typing import Any
 
 from ..backend import Backend, of
 from ..gradient import TALL, Part, Product
+from ..native.functions import cross_entropy_back
 from ..tape import Row, Vjp
 
 TABLE: dict[str, Row] = {}
@@ -155,9 +156,14 @@ row("softmax", "x", lambda xp, g, out, axis: out * (g - xp.sum(g * out, axis=axi
 row("log_softmax", "x", lambda xp, g, out, axis: g - xp.exp(out) * xp.sum(g, axis=axis, keepdims=True))
 
 
-def _cross_entropy(xp: Any, g: Any, x: Any, likely: Any, ids: Any) -> Any:
-    # `likely` is softmax(x) as an array, good where nobody differentiates once more.
-    likely = likely if isinstance(xp, Backend) else xp.softmax(x, axis=-1)
+def _cross_entropy(xp: Any, g: Any, x: Any, ids: Any, top: Any, total: Any) -> Any:
+    if isinstance(xp, Backend):
+        found = cross_entropy_back(x, ids, top, total, g)
+        if found is not None:
+            return found
+        likely = xp.exp(x - top[:, None]) / total[:, None]
+    else:
+        likely = xp.softmax(x, axis=-1)  # once more differentiable
     columns = of(ids).arange(x.shape[1])
     return (likely - of(ids).astype(ids[:, None] == columns, g.dtype)) * xp.reshape(g, (-1, 1))
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..native import functions as native
 from ..tensor import Axis, Tensor
 from .derivatives import TABLE
 from .elementwise import divide, multiply, not_equal, sqrt, square, subtract
@@ -193,13 +194,17 @@ def cross_entropy(x: Tensor, ids: Tensor) -> Tensor:
     """-log softmax(x)[id] of each row: x [N, C], ids [N] from 0 to C - 1 -> [N]."""
     one_device("cross_entropy", (x, ids))
     x = astype(x, DEFAULT_FLOAT) if x.dtype.kind in "biu" else x
-    xp = backend.of(x.data)
-    shifted = x.data - xp.max(x.data, axis=1, keepdims=True)
-    powers = xp.exp(shifted)
-    total = xp.sum(powers, axis=1, keepdims=True)
-    losses = xp.log(total)[:, 0] - shifted[xp.arange(len(ids.data)), ids.data]
-    powers /= total
-    return record(TABLE["cross_entropy"], losses, (x.node,), (x.data, powers, ids.data))
+    losses, *scale = native.cross_entropy(x.data, ids.data) or _cross_entropy(x.data, ids.data)
+    return record(TABLE["cross_entropy"], losses, (x.node,), (x.data, ids.data, *scale))
+
+
+def _cross_entropy(x: Any, ids: Any) -> tuple[Any, ...]:
+    """(the loss of each row, its largest element, the sum of exp beside that)."""
+    xp = backend.of(x)
+    top = xp.max(x, axis=1, keepdims=True)
+    shifted = x - top
+    total = xp.sum(xp.exp(shifted), axis=1)
+    return xp.log(total) - shifted[xp.arange(len(ids)), ids], top[:, 0], total
 
 
 def logsumexp(x: Like, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:

@@ -108,7 +108,7 @@ class Frame:
         for v in part.kept:
             if arrays[v.number] is None:
                 arrays[v.number] = np.empty((self.rows(v), *v.shape[1:]), v.dtype)
-        for v, whole, at in part.slices:
+        for v, whole, at in (*part.guests, *part.slices):
             if whole in self.machine.plan.kept:
                 arrays[v.number] = arrays[whole.number][:, at : at + v.shape[1]]
         for v in part.views:
@@ -247,7 +247,7 @@ def _stepper(
     reads = [(v, *frame.where(v)) for v in part.reads]
     lies = [(address(where.index), address(states[f])) for _, where, f in reads]
     writes = [(g, variant.slots[key[1] if key[0] == "kid" else -1], key[-1]) for key, g in part.writes]
-    whole = [v for v in (*part.outside, *part.kept, *part.early)
+    whole = [v for v in (*part.outside, *part.kept, *(v for v, *_ in part.guests), *part.early)
              if v in part.touched and v.op not in READS and v.op != "segments"]  # fmt: skip
     views = [v for v in part.borrowed if v in part.touched]
     inner = [v for v in part.room if v in part.touched]

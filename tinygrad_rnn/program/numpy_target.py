@@ -33,6 +33,11 @@ def stored(step: Step, crossing: set[Value]) -> list[Value]:
     return [v for v in step.values if not v.is_view]
 
 
+def at_once(step: Step) -> bool:
+    """Whether a step may store its results over what it reads: no, for it goes op by op."""
+    return False
+
+
 def lanes(
     step: Step, homes: dict[Value, tuple[Value, int]], stored: set[Value], scratch: set[Value]
 ) -> tuple[Do, set[Value]]:

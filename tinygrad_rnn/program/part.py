@@ -28,8 +28,8 @@ class Part:
     up (key of the read, Value), `early` those of them that another section has made.
 
     Its arrays: `kept` have all rows; `room` is for those of one call alone, in `lots` that share an array; `slices` are
-    pieces of concats, which lie in the whole's; `views` are views of what is kept, and `passing` those of what is given
-    for one run.
+    pieces of concats, which lie in the whole's; `guests` have all rows too, and lie in arrays that nobody reads any
+    more; `views` are views of what is kept, and `passing` those of what is given for one run.
 
     What it does: `do` are its steps in order, each with whether its rows are edges; `loop` is the target's own loop
     over the calls, if it has one. `touched` are the Values that some step wants as an array, `addressed` those whose
@@ -39,7 +39,7 @@ class Part:
     def __init__(self, section: Section, plan: Plan, target: Any, homes: Homes) -> None:
         looped = section is plan.step or section is plan.back
         self._read(section, plan)
-        own, stored = self._place(section, plan, target)
+        own, stored = self._place(section, plan, target, homes)
         homes.update(own)  # later parts read what is kept there
         scratch = {*self.room, *self.reads}
         self._make(section, own, stored, scratch, target, homes)
@@ -60,8 +60,8 @@ class Part:
         self.writes = [(k, g) for k, g in plan.trace.gradients.items() if k[0] in READS] if section is plan.back else []
         self.early = [g for _, g in self.writes if g not in inside]
 
-    def _place(self, section: Section, plan: Plan, target: Any) -> tuple[Homes, list[Value]]:
-        """Find which Values need an array, and which of what kind: (the pieces of concats among them, all of them)."""
+    def _place(self, section: Section, plan: Plan, target: Any, homes: Homes) -> tuple[Homes, list[Value]]:
+        """Find which Values need an array, and which of what kind: (those that lie in another one's, all of them)."""
         made = section.values
         inside = set(made)
         step_of = {v: step for step in section.steps for v in step.values}
@@ -74,7 +74,9 @@ class Part:
         for step in section.steps:
             stored += target.stored(step, crossing) if step.kind == LANES else step.values
         own = _homes(stored, plan.kept, inside - {*plan.trace.states})  # these have arrays of their own
-        rows = [v for v in stored if v.domain != PARAMETER and v not in own and not v.is_view]
+        lodged = _lodged(section, plan, target, [v for v in stored if v not in own], {**homes, **own})
+        self.guests = [(v, *host) for v, host in lodged.items()]
+        rows = [v for v in stored if v.domain != PARAMETER and v not in own and v not in lodged and not v.is_view]
         self.kept = [v for v in rows if v in plan.kept]
         self.room = [
             v for v in rows if v not in plan.kept and (step_of[v].kind in (LANES, PRODUCT) or target.addresses)
@@ -83,7 +85,7 @@ class Part:
         self.slices = [(v, *own[v]) for v in reversed(stored) if v in own]  # a whole before its pieces
         self.views = [v for v in made if v.is_view and v in plan.kept]
         self.passing = [v for v in self.views if given(v)]
-        return own, stored
+        return own | lodged, stored
 
     def _make(
         self, section: Section, own: Homes, stored: list[Value], scratch: set[Value], target: Any, homes: Homes
@@ -116,6 +118,22 @@ class Part:
             shape = (edges if lot[0].domain == EDGE else vertices, *lot[0].shape[1:])
             found.update(dict.fromkeys(lot, np.empty(shape, lot[0].dtype)))
         return found
+
+
+def root(v: Value, homes: Homes) -> tuple[Value, int, bool]:
+    """Where the elements of a Value lie: in which array, from which column, and whether one column serves for all."""
+    column, one = 0, False
+    while v in homes or (v.is_view and v.domain != PARAMETER):  # views of parameters are arrays of their own
+        if v in homes:
+            v, shift = homes[v]
+            column += shift
+            continue
+        (a,) = v.values
+        if v.op == "broadcast_to" and a.width != v.width:
+            column, one = 0, True
+        column += v.options[1] if v.op == "cut" else 0
+        v = a
+    return v, column, one
 
 
 def _lots(room: list[Value], section: Section, own: Homes, ends: list[Value], by_step: bool) -> list[list[Value]]:
@@ -164,6 +182,38 @@ def _homes(stored: list[Value], kept: set[Value], inside: set[Value]) -> Homes:
                 homes[piece] = v, at
             at += piece.shape[1]
     return homes
+
+
+def _lodged(section: Section, plan: Plan, target: Any, stored: list[Value], homes: Homes) -> Homes:
+    """Which array, and from which column, kept Values are computed into that others were kept in and no one reads now.
+
+    They may be read by the very step that computes the new ones: so gate gradients are written over the gates.
+    """
+    steps = [(i, k, step) for i, part in enumerate(plan.sections) for k, step in enumerate(part.steps)]
+    place = {v: (i, k) for i, k, step in steps for v in step.values}
+    outputs = {*plan.trace.states, *plan.trace.gradients.values()}
+    last: dict[Value, tuple[int, int]] = {}  # when an array is read for the last time
+    for v in place:
+        for a in () if v.is_view else v.values:
+            array = root(a, homes)[0]
+            last[array] = max(last.get(array, (0, 0)), place[v])
+    number = plan.sections.index(section)
+    hosts = [v for v in plan.kept if place[v][0] < number and not v.is_view and v not in homes and v not in outputs]
+    hosts.sort(key=lambda v: (v.width, v.number))
+    filled: dict[Value, int] = {}  # columns
+    found: Homes = {}
+    for v in stored:
+        if v not in plan.kept or v in outputs or v.domain == PARAMETER or v.is_view or v.ndim != 2:
+            continue
+        step = section.steps[place[v][1]]
+        for host in hosts if step.kind == LANES else ():
+            free = last.get(host, (0, 0)) < place[v] or (last[host] == place[v] and target.at_once(step))
+            at = filled.get(host, 0)
+            fits = at + v.width <= host.width if target.addresses else v.shape == host.shape and not at
+            if free and fits and (v.domain, v.dtype, 2) == (host.domain, host.dtype, host.ndim):
+                found[v], filled[host] = (host, at), at + v.width
+                break
+    return found
 
 
 def _look(v: Value) -> Do:

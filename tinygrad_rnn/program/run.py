@@ -30,7 +30,8 @@ class Run:
     def __init__(self, layout: Layout, machines: Sequence[Machine], initial: Sequence[np.ndarray]) -> None:
         self.layout, self.machines = layout, machines
         rows = layout.initials + layout.size
-        widths = sum(v.width for m in machines for v in m.plan.kept) + 2 * sum(value[:1].size for value in initial)
+        widths = 2 * sum(value[:1].size for value in initial)
+        widths += sum(v.width for m in machines for part in m.parts for v in part.kept)
         packed = sum(2 * v.size for m in machines if m.step.loop is not None for v in m.leaves["parameter"])
         self.size = (rows * widths + packed) * initial[0].itemsize + OBJECTS * len(machines)
         self.lasts = layout.runs > 1 and self.size <= LASTING  # most structures run only once
@@ -38,6 +39,7 @@ class Run:
         self.total: list[np.ndarray] = []
         self.owners: list[weakref.ref[Any]] = []
         self.resting = False
+        self.spoiled = False  # the backward pass has written over what it read
         self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
         for frame in self.frames:
             for f, v in enumerate(frame.machine.plan.trace.states):
@@ -70,6 +72,7 @@ class Run:
             contexts: of each variant, the rows of the context by path.
             streams: what random ops draw from.
         """
+        self.spoiled = False
         for state, value in zip(self.states, initial, strict=True):
             state[: self.layout.initials] = value
         for frame, own, x, context in zip(self.frames, parameters, inputs, contexts, strict=True):
@@ -124,6 +127,9 @@ class Run:
         Returns:
             for each variant its gradients by key, and those of the initial states by field.
         """
+        if self.spoiled:
+            self.forward()
+        self.spoiled = any(machine.spoils for machine in self.machines)
         first = self.layout.initials
         if not self.total or not self.lasts:
             self.total = [np.empty(state.shape, state.dtype) for state in self.states]

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..graph import PARAMETER, READS, Value
+from ..part import root
 from ..plan import Step
 
 TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
@@ -52,6 +53,16 @@ def _supported(v: Value, real: str) -> bool:
     )  # fmt: skip
 
 
+def in_one_loop(step: Step) -> bool:
+    """Whether each element is computed from those beside it before anything is stored beside it.
+
+    Then results may be stored over arguments.
+    """
+    columns = {b - a for v, cuts in (_cuts(step.values) or {}).items() if v.domain != PARAMETER
+               for a, b in pairwise(sorted(cuts))}  # fmt: skip
+    return len(columns) == 1 and not any(v.op in FOLDS for v in step.values)
+
+
 def pointer(v: Value, scratch: set[Value]) -> str:
     """The declaration of where the rows of an array begin that are computed now."""
     kind = TYPES[v.dtype.str[1:]]
@@ -86,22 +97,6 @@ def _cuts(values: list[Value]) -> dict[Value, set[int]] | None:
                 return None
         changed = sum(map(len, cuts.values())) > before
     return cuts
-
-
-def root(v: Value, homes: dict[Value, tuple[Value, int]]) -> tuple[Value, int, bool]:
-    """Where the elements of a Value lie: in which array, from which column, and whether one column serves for all."""
-    column, one = 0, False
-    while v in homes or (v.is_view and v.domain != PARAMETER):  # views of parameters are arrays of their own
-        if v in homes:
-            v, shift = homes[v]
-            column += shift
-            continue
-        (a,) = v.values
-        if v.op == "broadcast_to" and a.width != v.width:
-            column, one = 0, True
-        column += v.options[1] if v.op == "cut" else 0
-        v = a
-    return v, column, one
 
 
 class Loop:

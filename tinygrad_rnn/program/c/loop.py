@@ -9,9 +9,9 @@ import numpy as np
 
 from ..frame import Frame, address
 from ..graph import EDGE, READS, Value
-from ..part import Homes, Part
+from ..part import Homes, Part, root
 from ..plan import LANES, PRODUCT, Section, Step
-from .kernel import Kernel, pointer, root
+from .kernel import Kernel, pointer
 
 MOST = 256  # rows of a level; for more, and wide ones, BLAS uses its caches better than our products of packed matrices
 

@@ -12,7 +12,7 @@ from .. import numpy_target
 from ..graph import Value
 from ..part import Homes, Part
 from ..plan import Section, Step
-from .kernel import Kernel, supported
+from .kernel import Kernel, in_one_loop, supported
 from .loop import Loop, possible
 
 Arrays = list[Any]
@@ -36,6 +36,10 @@ class CTarget:
         if not supported(step, self.real):
             return numpy_target.stored(step, crossing)
         return [v for v in step.values if v in crossing and not v.is_view]
+
+    def at_once(self, step: Step) -> bool:
+        """Whether a step may store its results over what it reads."""
+        return supported(step, self.real) and in_one_loop(step)
 
     def lanes(
         self, step: Step, homes: dict[Value, tuple[Value, int]], stored: set[Value], scratch: set[Value]
