@@ -52,6 +52,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 Unfolding.program = _program
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]

@@ -28,6 +28,8 @@ def run(out: Path, seed: int, quick: bool) -> None:
     size, epochs = SIZES[quick]
     refuse_other_runs(out, out / "lstm")
     runs.claim(out)
+    if (out / training.MODEL).exists():
+        console.print(f"{out} holds an older demo; this one takes its place")
     console.print(f"ListOps: what is the value of an expression such as [MAX 2 [MIN 4 7 ] 0 ]? {size:,} to learn from.")
     started = time.perf_counter()
     roots = {}
