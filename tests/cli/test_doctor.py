@@ -1,0 +1,50 @@
+"""`doctor`: what there is, and what a missing part would give."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.native import toolchain
+
+
+def test_doctor_names_every_part_and_what_a_missing_one_would_give(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = call("doctor")
+    for part in ("Python", "NumPy", "BLAS", "C", "GPU", "CuPy", "Layout"):
+        assert re.search(rf"^[✓–] +{part} ", result.out, re.MULTILINE)
+
+    def without_cupy(device: str) -> None:
+        raise tg.backend.DeviceError("install it") from ImportError("No module named 'cupy'")
+
+    monkeypatch.setattr(tg.backend, "named", without_cupy)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("viz.engine.find", lambda: None)
+    monkeypatch.setattr(toolchain, "compiler", lambda: None)
+    result = call("doctor")
+    words = " ".join(result.out.split())
+    cupy = 'pip install ".[cuda12]" in the checkout, or pip install "cupy-cuda12x[ctk]" (No module named \'cupy\')'
+    c = 'optimisers\' steps would be compiled, not run in NumPy; install gcc or clang, or pip install ".[c]" in'
+    for remedy in ("NVIDIA GPU with its driver", cupy, c, "pip install graphviz-pure"):
+        assert remedy in words
+    assert result.code == 0
+
+
+def test_doctor_says_which_compiler_there_is_or_why_it_is_of_no_use(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = "C compiler: mycc\nversion: mycc 1\nprograms kept in: here"
+    monkeypatch.setattr(toolchain, "compiler", lambda: ["mycc"])
+    monkeypatch.setattr(toolchain, "describe", lambda: described)
+    found = "cells and optimisers' steps are compiled by mycc; version: mycc 1; programs kept in: here"
+    assert f"✓ C {found}" in " ".join(call("doctor").out.split())
+    described = described.replace("mycc 1", "unusable: exec format error")
+    assert re.search("– C none: cells and .* unusable: exec format error", " ".join(call("doctor").out.split()))
+
+
+@pytest.mark.parametrize(("how", "why"), [("0", "NumPy does its work"), ("off", "which is none of 1, 0 and numpy")])
+def test_doctor_says_what_the_environment_forbids(
+    call: Any, monkeypatch: pytest.MonkeyPatch, how: str, why: str
+) -> None:
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", how)
+    assert f"TINYGRAD_RNN_COMPILE={how}, {why}; take it out" in " ".join(call("doctor").out.split())

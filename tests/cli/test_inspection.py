@@ -1,0 +1,51 @@
+"""`predict` and `render`."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.called import TRAIN
+
+
+def test_predict_reads_sentences_from_standard_input(
+    data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("train", data, "--cell", "gru", "--out", tmp_path / "run", *TRAIN)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("( a x y )\n( b x )"))
+    result = call("predict", tmp_path / "run")
+    assert re.fullmatch(r"\(\d a x y\)\n\(\d b x\)\n", result.out)
+    assert result.err == ""
+
+
+@pytest.mark.parametrize("kind", ["tree", "unfolded", "folded", "ops"])
+@pytest.mark.parametrize("with_run", [False, True])
+def test_render_draws(kind: str, with_run: bool, data: Path, tmp_path: Path, call: Any) -> None:
+    run = []
+    if with_run:
+        call("train", data, "--out", tmp_path / "run", *TRAIN)
+        run = ["--run", tmp_path / "run"]
+    file = tmp_path / "a.dot"
+    result = call("render", kind, file, *run, "--tree", data / "test.txt")
+    assert (result.code, result.out) == (0, f"{file}\n"), result.err
+    expected = {"tree": '>x<|"x"|x', "unfolded": "h", "folded": "delay|square", "ops": "weight_hh"}[kind]
+    assert re.search(expected, file.read_text())
+
+
+def test_levels_draws_the_first_ones(tmp_path: Path, call: Any) -> None:
+    def states(*options: str) -> int:
+        assert call("render", "unfolded", tmp_path / "a.dot", *options).code == 0
+        return len(re.findall("h[₀-₉]", (tmp_path / "a.dot").read_text()))
+
+    assert [states("--levels", "1"), states("--levels", "2"), states()] == [3, 4, 5]
+
+
+def test_too_large_a_picture_names_the_option(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("viz.engine.LIMIT", 5)
+    call("render", "unfolded", tmp_path / "a.svg").fails(1, "draw fewer with --levels N, or save as .dot")
+    call("render", "tree", tmp_path / "a.svg").fails(1, "draw a smaller tree, or save as .dot")

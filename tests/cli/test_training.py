@@ -1,0 +1,135 @@
+"""`train`: every cell, every optimiser, and a kill -9 that leaves no trace in the result."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import trees
+from tests.cli.called import COMMAND, ROOT, TRAIN, rows
+from tinygrad_rnn import cli, training
+from tinygrad_rnn.cli import runs
+
+
+@pytest.mark.parametrize("cell", get_args(cli.CellName))
+def test_every_cell_trains_and_predicts(data: Path, tmp_path: Path, call: Any, cell: str) -> None:
+    out = tmp_path / "run"
+    result = call("train", data, "--cell", cell, "--out", out, *TRAIN)
+    assert result.code == 0, result.err
+    assert result.err == ""
+    assert re.search(r"epoch  2 .* of roots.*\nbest epoch \d: dev .*, test .*%", result.out)
+    assert sorted(os.listdir(out)) == ["checkpoint.safetensors", "metrics.jsonl", "model.safetensors"]
+    assert [row.get("epoch") for row in rows(out)] == [1, 2, None]
+    predicted = call("predict", out, data / "test.txt")
+    assert re.fullmatch(r"\d+ of 16 roots right \(\d+\.\d%\)\n", predicted.err)
+    found = trees.parse_all(predicted.out)
+    assert [tree.words() for tree in found] == [tree.words() for tree in trees.read(data / "test.txt")]
+    right = sum(a.label == b.label for a, b in zip(found, trees.read(data / "test.txt")))
+    assert right / 16 == rows(out)[-1]["test_root"]
+
+
+@pytest.mark.parametrize("optimizer", get_args(cli.OptimizerName))
+def test_every_optimizer_trains(data: Path, tmp_path: Path, call: Any, optimizer: str) -> None:
+    result = call("train", data, "--optimizer", optimizer, "--out", tmp_path / "run", *TRAIN)
+    assert result.code == 0, result.err
+    assert rows(tmp_path / "run")[1]["loss"] < rows(tmp_path / "run")[0]["loss"]
+
+
+def test_the_names_offered_are_the_names_known() -> None:
+    assert get_args(cli.CellName) == tuple(runs.CELLS)
+    assert get_args(cli.OptimizerName) == tuple(runs.OPTIMIZERS)
+
+
+def test_training_learns(data: Path, tmp_path: Path, call: Any) -> None:
+    options = ["--epochs", "15", "--lr", "0.2", "--dropout", "0", "--input-dropout", "0", "--hidden", "16"]
+    call("train", data, "--out", tmp_path / "run", *options)
+    assert rows(tmp_path / "run")[-1]["test_root"] == 1.0
+
+
+def test_vectors_reach_the_words_that_training_never_saw(data: Path, tmp_path: Path, call: Any) -> None:
+    (data / "test.txt").write_text("(0 (0 unseen) (1 x))")
+    (tmp_path / "v.txt").write_text("unseen 1 2 3\nx 4 5 6\n")
+    out = tmp_path / "run"
+    result = call("train", data, "--vectors", tmp_path / "v.txt", "--out", out, "--embedding-lr", "0", *TRAIN)
+    assert result.code == 0, result.err
+    model = runs.load_model(out)
+    ids = model.vocabulary.encode(["unseen", "x"])
+    assert model.classifier.embedding.weight.numpy()[ids].tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_wide_trees_are_binarised_and_predicted_as_they_were(tmp_path: Path, data: Path, call: Any) -> None:
+    for part in ("train", "dev", "test"):
+        (data / f"{part}.txt").write_text("(1 (0 a) (1 b) (0 c) (1 d))\n(0 (0 a) (1 (0 b) (1 c) (0 a)))\n" * 4)
+    call("train", data, "--out", tmp_path / "run", *TRAIN)
+    found = trees.parse_all(call("predict", tmp_path / "run", data / "test.txt").out)
+    assert [t.arrays()[1:2] for t in found] == [t.arrays()[1:2] for t in trees.read(data / "test.txt")]
+    assert [len(t.children) for t in found[:2]] == [4, 2]
+
+
+def test_listops_is_made_on_the_spot(tmp_path: Path, call: Any) -> None:
+    result = call("train", "listops", "--size", "40", "--depth", "3", "--out", tmp_path / "run", *TRAIN)
+    assert result.out.startswith("listops: 40 train, 4 dev, 4 test trees")
+    assert result.code == 0
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(data: Path, tmp_path: Path, call: Any) -> None:
+    options = [*TRAIN, "--epochs", "40", "--patience", "40", "--clip", "5", "--device", "cpu"]
+    assert call("train", data, "--out", tmp_path / "whole", *options).code == 0
+    parts = tmp_path / "parts"
+    process = subprocess.Popen(
+        [*COMMAND, "train", str(data), "--out", str(parts), *options],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (parts / training.CHECKPOINT).exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert training.load(parts / training.CHECKPOINT).info["epoch"] < 40
+    assert call("train", data, "--out", parts, "--resume", *options).code == 0
+    for name in (training.CHECKPOINT, training.MODEL):
+        assert (parts / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert [row | {"seconds": 0} for row in rows(parts)] == [row | {"seconds": 0} for row in rows(tmp_path / "whole")]
+
+
+def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options(data: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run"
+    call("train", data, "--out", out, "--resume", *TRAIN).fails(1, "no checkpoint at")
+    call("train", data, "--out", out, *TRAIN)
+    call("train", data, "--out", out, *TRAIN).fails(1, "holds a run already; go on with --resume, or choose another")
+    call("train", data, "--out", out, "--resume", *TRAIN, "--lr", "0.3").fails(1, "was started with lr 0.05, not 0.3")
+    (data / "train.txt").write_text("(0 (1 new) (0 words))")
+    call("train", data, "--out", out, "--resume", *TRAIN).fails(1, "was started with other trees than those in")
+
+
+def test_a_star_marks_the_epochs_that_are_better_than_all_before_a_resumption_too(
+    data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", data, "--out", tmp_path / "run", *TRAIN]
+    shares = iter([0.5, 0.25, 0.5, 0.75])
+
+    def evaluate(*_: Any) -> training.Accuracy:
+        return training.Accuracy(next(shares), 0.5)
+
+    monkeypatch.setattr(training.loop, "evaluate", evaluate)
+    printed = call(*command).out + call(*command, "--resume", "--epochs", "4").out
+    assert re.findall(r"^epoch +(\d) .* s(  \*)?$", printed, re.MULTILINE) == [
+        ("1", "  *"), ("2", ""), ("3", ""), ("4", "  *")
+    ]  # fmt: skip
+
+
+def test_a_setting_that_there_is_not_begins_nothing(tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "off")
+    result = call("train", "listops", "--out", tmp_path / "run")
+    assert result.code != 0
+    assert "TINYGRAD_RNN_COMPILE=off in the environment: it can be 1, 0" in " ".join(result.err.split())
+    assert not (tmp_path / "run").exists()
