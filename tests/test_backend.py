@@ -136,6 +136,23 @@ def test_parts_that_tile_an_axis_are_joined_not_added() -> None:
     assert host(overlapping)[:, 0].tolist() == [2, 5, 3, 3, 0]
 
 
+@given(st.lists(st.integers(0, 3), max_size=3), st.lists(st.integers(0, 3), max_size=4), st.booleans(), st.booleans())
+def test_repeating_is_numpys(have: list[int], wanted: list[int], fits: bool, scattered: bool) -> None:
+    if fits:
+        have = [n if i % 2 else 1 for i, n in enumerate(wanted)][-3:]
+    x = np.arange(float(2 * np.prod(have, dtype=int)))[:: 2 if scattered else 1][: np.prod(have, dtype=int)]
+    x = x.reshape(have) if not scattered else np.repeat(x, 2)[::2].reshape(have)
+    try:
+        expected = np.broadcast_to(x, wanted)
+    except ValueError:
+        with pytest.raises(ValueError, match="broadcast"):
+            backend.NUMPY.broadcast_to(x, tuple(wanted))
+        return
+    found = backend.NUMPY.broadcast_to(x, tuple(wanted))
+    np.testing.assert_array_equal(found, expected, strict=True)
+    assert not found.flags.writeable
+
+
 def test_arrays_go_from_device_to_device(device: str) -> None:
     a = xp().from_numpy(np.arange(3.0))
     for name in ("cpu", "strict", device):

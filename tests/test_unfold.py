@@ -436,6 +436,19 @@ def test_the_dtype_of_the_inputs_is_that_of_states_and_gradients(dtype: str) -> 
         assert t.dtype == np.dtype(dtype)
 
 
+def test_each_kinds_initial_state_follows_the_dtype_of_the_inputs() -> None:
+    def kept(dtype: str) -> Any:
+        cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h)
+        cell.initial = lambda: cell.State(tg.ones((1, 1), dtype=dtype))  # type: ignore[method-assign]
+        return cell
+
+    first = kept("float64")
+    other = kept("float32")
+    other.State = first.State
+    run = tg.unfold({0: first, 1: other}, tg.Structure(2, kind=[0, 1]), tg.ones((2, 1), dtype="float64"))
+    assert [block.h.dtype.name for block in run.blocks] == ["float64"] * len(run.blocks)
+
+
 def test_integers_as_inputs_reach_the_cell_as_they_are() -> None:
     table = tg.asarray(values(5, H)).requires_grad_()
     embed = tg.cell(arity=1, state={"h": H})(lambda x, kids: tg.gather_rows(table, x[:, 0]) + kids[0].h)

@@ -12,7 +12,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.program.cells import numbers, run, running, same
-from tests.program.test_compiled import W, leaf, targets
+from tests.program.plain import W, leaf, targets
 from tinygrad_rnn import nn
 from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.program import resting
@@ -245,11 +245,17 @@ def test_those_that_waited_longest_go_when_they_are_too_many(monkeypatch: pytest
     (one,) = next(iter(resting._resting.values()))
     assert resting._held == 6 * one.size
     monkeypatch.setattr(resting, "LASTING", 2 * one.size)
-    tg.sum(tg.unfold(cell, structures[3], x).all().h).backward()
-    layouts = [next(iter(p.layouts.values())) for s in structures for p in s.schedules.values()]
-    assert len(layouts) == 6
-    assert len(resting._resting) == 2
-    assert resting._held == 2 * one.size
+    frames = [weakref.ref(run_.frames[0]) for waiting in resting._resting.values() for run_ in waiting]
+    del one
+    gc.collect()
+    gc.disable()
+    try:
+        tg.sum(tg.unfold(cell, structures[3], x).all().h).backward()
+    finally:
+        gc.enable()
+    gone = [frame() is None for frame in frames]
+    assert gone == [True, True, True, False, True, False], "those that waited longest, without the garbage collector"
+    assert resting._held == sum(run_.size for waiting in resting._resting.values() for run_ in waiting)
     assert list(resting._resting)[-1].size == 3
 
 
