@@ -245,7 +245,7 @@ def test_those_that_waited_longest_go_when_they_are_too_many(monkeypatch: pytest
     (one,) = next(iter(resting._resting.values()))
     assert resting._held == 6 * one.size
     monkeypatch.setattr(resting, "LASTING", 2 * one.size)
-    frames = [weakref.ref(run_.frames[0]) for waiting in resting._resting.values() for run_ in waiting]
+    frames = [weakref.ref(run_.frames[-1]) for waiting in resting._resting.values() for run_ in waiting]
     del one
     gc.collect()
     gc.disable()
