@@ -365,6 +365,13 @@ def test_the_last_state_of_an_empty_example_is_its_initial_one(several: bool) ->
     assert tg.unfold(cell, tg.chain([]), leaf(0, H)).last().h.shape == (0, H)
 
 
+def test_an_unfolding_says_what_it_is_of() -> None:
+    cells = {0: tg.nn.LSTMCell(2, 3), 1: tg.nn.LSTMCell(2, 3)}
+    shown = repr(tg.unfold(cells, tg.chain([3, 1]), tg.ones((4, 2))))
+    assert shown == "<Unfolding of LSTMCell: 4 vertices in 3 levels, state (h, c)>"
+    assert repr(tg.Unfolding(tg.nn.RNNCell(2, 3))) == "<Unfolding of RNNCell: 0 vertices in 0 levels, state (h)>"
+
+
 def test_an_empty_structure_unfolds_to_nothing() -> None:
     for s in (tg.Structure(0), tg.chain([0, 0]), tg.union([]), tg.grid(0, 3)):
         run = tg.unfold(Binary(), s, leaf(0, H))

@@ -1,7 +1,11 @@
-"""What a thread does now: whether it records and looks for anomalies, in which call of a cell, with which streams."""
+"""What a thread does now: whether it records and looks for anomalies, in which call of a cell, with which streams.
+
+Beside it, the garbage collector kept still while a graph grows.
+"""
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -78,3 +82,18 @@ def within(scope: Scope | None) -> Iterator[None]:
         yield
     finally:
         now.scope = before
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Inside, keep the garbage collector from going over a growing graph again and again.
+
+    A graph has no cycles, so nothing would be found, and on a long chain the search would take a fifth of the time.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

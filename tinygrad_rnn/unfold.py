@@ -6,9 +6,7 @@ in the vertices whatever the depth.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,6 +18,7 @@ from .cell import Cell, Cells, Kids, State, States, name_of
 from .context import as_context, context_of
 from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of, rows_of
 from .kept import Kept
+from .now import without_collections
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
 from .structure import Ids, Structure, StructureError, ranges
@@ -66,6 +65,10 @@ class Unfolding:
         self._grown: list[Ids] = []  # the edges of each call by `advance`: source, target, slot
         self._streams = random.Streams(random.drawn_seed() if seed is None else seed)
         self._kept = Kept(keep)
+
+    def __repr__(self) -> str:
+        cells = " and ".join(dict.fromkeys(map(name_of, self.cells.values() or [self._cells.of(0)[0]])))
+        return f"<Unfolding of {cells}: {self.size} vertices in {self.levels} levels, state ({', '.join(self.fields)})>"
 
     @cached_property
     def _example(self) -> list[int]:
@@ -346,7 +349,7 @@ def unfold(
 def step_through(run: Unfolding, schedule: Schedule, ids: Ids, rows: Tensor | None) -> None:
     """Call the cells level by level: what an unfolding means, and what a program of it must equal."""
     pieces = cut_to_calls(schedule, ids, rows)
-    with _no_collections():
+    with without_collections():
         for i, (call, x) in enumerate(zip(schedule.runs, pieces, strict=True)):
             if run._cells.of(call.kind)[0].arity is None:
                 places, segments = schedule.edges[i]
@@ -375,18 +378,3 @@ def begin(
     if rows is not None:
         run._take(rows)
     return run, schedule, ids, rows
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Keep the garbage collector from going over a growing graph again and again.
-
-    A graph has no cycles, so nothing would be found, and on a long chain the search would take a fifth of the time.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
