@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,24 @@ def test_advance_takes_arrays_and_lists_too() -> None:
     run = tg.Unfolding(cell)
     assert run.advance(np.ones((2, 1), "f4"), [[-1], [-1]]).h.dtype == np.float32
     assert run.advance([[2.0], [3.0]], np.array([[0], [1]])).h.tolist() == [[3], [4]]
+
+
+def test_a_step_costs_the_same_however_many_came_before() -> None:
+    add = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x)
+    run, row, calls = tg.Unfolding(add), tg.ones((1, 1)), []
+    for number in range(400):
+        seen = 0
+
+        def count(*_: Any) -> None:
+            nonlocal seen
+            seen += 1
+
+        sys.setprofile(count)
+        run.advance(row, [[number - 1]])
+        sys.setprofile(None)
+        calls.append(seen)
+    assert calls[-1] == calls[10]
+    assert (run.levels, run.last().h.item()) == (400, 400)
 
 
 def test_what_grows_has_the_dtype_of_its_first_inputs() -> None:

@@ -336,6 +336,24 @@ def test_a_checkpoint_passes_gradcheck_with_captured_tensors() -> None:
     tg.gradcheck(lambda v, u: tg.checkpoint(lambda a: (a * u).tanh() * a, v), [leaf([0.5, 0.2]), w])
 
 
+def test_a_checkpoint_of_something_else_is_refused() -> None:
+    x = leaf([1.0, 2.0])
+    for wrong in ({"a": x * 2}, 3, None, (), (x * 2, 3)):
+        with pytest.raises(
+            TypeError, match="checkpoint: the function gave .*; it must give a Tensor or a tuple of them"
+        ):
+            tg.checkpoint(lambda v, wrong=wrong: wrong, x)
+    times = []
+
+    def changing(v: tg.Tensor) -> tg.Tensor:
+        times.append(1)
+        return v * 2 if len(times) == 1 else tg.ones(2)
+
+    y = tg.checkpoint(changing, x).sum()
+    with pytest.raises(GraphError, match="checkpoint: the function computes other things when it is called again"):
+        y.backward()
+
+
 def test_a_checkpoint_of_every_kind_of_output() -> None:
     x, w = leaf([1.0, 2.0]), leaf([5.0, 6.0])
     pair = tg.checkpoint(lambda v: Pair(v * 2, v * 3), x)

@@ -129,6 +129,12 @@ def test_a_slot_beyond_the_arity_is_refused() -> None:
             tg.unfold(cell, tg.chain(1), tg.ones((1, 1)))
 
 
+def test_kids_are_gone_through_slot_by_slot() -> None:
+    add = tg.cell(arity=2, state={"h": 1})(lambda x, kids: sum(kid.h for kid in kids) + x)
+    tree = tg.Structure(3, [0, 1], [2, 2], [0, 1])
+    assert tg.unfold(add, tree, tg.ones((3, 1))).roots().h.tolist() == [[3]]
+
+
 def test_kids_have_a_length_and_states_unpack() -> None:
     seen = []
 

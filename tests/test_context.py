@@ -78,3 +78,6 @@ def test_a_context_may_be_of_arrays() -> None:
     assert found.tolist() == [[2, 4], [5, 6], [8, 10]]
     with pytest.raises(tg.StructureError, match="the context has 3 rows for 2 examples"):
         tg.unfold(cell, tg.chain([1, 1]), None, context=rows)
+    for context, where in (((rows,), r"\[0\]"), ({"a": (rows[:2], rows)}, r"\['a'\]\[1\]")):
+        with pytest.raises(tg.StructureError, match=f"the context{where} has 3 rows for 2 examples"):
+            tg.unfold(cell, tg.chain([1, 1]), None, context=context)

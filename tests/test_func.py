@@ -203,8 +203,10 @@ def test_dtypes_stay() -> None:
         (lambda: func.grad(energy, argnums=1)(t(X)), IndexError, "index out of range"),
         (lambda: func.grad(lambda n: n * 2)(tg.tensor(3)), TypeError, "int64"),
         (lambda: func.vjp(layer, t(X))[1](t(X)), ValueError, r"\(4,\).*\(3,\)|\(3,\).*\(4,\)"),
-        (lambda: func.jvp(bilinear, [t(X), t(Y)], [t(U)]), ValueError, "argument 2 is shorter"),
-        (lambda: func.hvp(bilinear, [t(X), t(Y)], [t(U)]), ValueError, "argument 2 is shorter"),
+        (lambda: func.jvp(bilinear, [t(X), t(Y)], [t(U)]), ValueError, "takes a tangent for each primal, of its shape"),
+        (lambda: func.jvp(lambda x: x * x, [t(X)], [t([X, X])]), ValueError, "of its shape: .*, not"),
+        (lambda: func.hvp(lambda x: (x**4).sum(), [t(X)], [t([X, X])]), ValueError, "of its shape: .*, not"),
+        (lambda: func.hvp(bilinear, [t(X), t(Y)], [t(U)]), ValueError, "takes a tangent for each primal, of its shape"),
     ],
 )  # fmt: skip
 def test_a_wrong_use_is_refused(act: Any, error: type[Exception], message: str) -> None:

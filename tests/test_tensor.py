@@ -152,6 +152,8 @@ def test_item_assignment_writes_a_fresh_buffer() -> None:
     for recorded in (tg.tensor([1.0], requires_grad=True), tg.tensor([1.0], requires_grad=True) * 2):
         with pytest.raises(GraphError, match=r"a recorded Tensor is not assigned into; use where\(\) or concat\(\)"):
             recorded[0] = 1
+        with pytest.raises(GraphError, match=r"a recorded value is not assigned: its gradient would be lost"):
+            x[0] = recorded[0]
 
 
 def test_requires_grad_is_set_on_leaves_only() -> None:

@@ -254,6 +254,9 @@ def test_results_by_public_id() -> None:
     for wrong in (4, -1):
         with pytest.raises(StructureError, match=f"vertex {wrong} does not exist; ids go from 0 to 3"):
             run.rows([0, wrong])
+    for no_ids in ([True, False, False, True], [1.0]):
+        with pytest.raises(StructureError, match="ids must be integers of one axis"):
+            run.rows(no_ids)  # type: ignore[arg-type]
     with pytest.raises(
         StructureError, match=r"example 0 has 2 final vertices; last\(\) needs one, roots\(\) gives all"
     ):

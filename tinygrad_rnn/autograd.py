@@ -149,7 +149,11 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     start = tape.next_serial()
     before = random.snapshot()
     result = fn(*args)
-    outputs = (result,) if isinstance(result, Tensor) else tuple(result)
+    outputs = (result,) if isinstance(result, Tensor) else tuple(result) if isinstance(result, tuple | list) else ()
+    if not outputs or not all(isinstance(t, Tensor) for t in outputs):
+        raise TypeError(
+            f"checkpoint: the function gave {type(result).__name__}; it must give a Tensor or a tuple of them"
+        )
     inner = tape.reachable([t.node for t in outputs if t.node is not None], since=start)
     outside = dict.fromkeys(p for node in inner for p in node.parents if p is not None and p.serial < start)
     outside.update((t.node, None) for t in outputs if t.node is not None and t.node.serial < start)
@@ -159,6 +163,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
         with tape.set_recording(True), random.replay(before):
             repeated = fn(*args)
         repeated = (repeated,) if isinstance(repeated, Tensor) else tuple(repeated)
+        if any(repeated[i].node is None for i in g):
+            raise GraphError("checkpoint: the function computes other things when it is called again")
         starts = [(repeated[i].node, value) for i, value in g.items()]
         wanted = [p for p, need in zip(outside, needed, strict=True) if need]
         recorded = xp is tape.tensors

@@ -237,6 +237,9 @@ class Kids(Multiset):
             raise StructureError(f"the cell reads slot {slot}, but its arity is {len(self._slots)}")
         return self._slots[slot]
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self[k] for k in range(len(self)))
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"kids has no {name!r}: read kids[k].{name} of slot k or, with arity None, kids.each.{name}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import backend, ops
 from .cell import Multiset
-from .structure import Ids, ranges
+from .structure import Ids, StructureError, ranges
 from .tensor import Tensor
 
 
@@ -30,6 +30,22 @@ def as_context(context: Any) -> Any:
         values = map(as_context, context)
         return type(context)(*values) if hasattr(context, "_fields") else tuple(values)
     return ops.asarray(context) if backend.known(context) else context
+
+
+def check_context(context: Any, examples: int) -> None:
+    """Refuse a context whose Tensors have not a row for each example.
+
+    Raises:
+        StructureError: the message says where in a tuple or a dict it is.
+    """
+    waiting = [("", context)]
+    for where, part in waiting:  # which grows as it is read
+        if isinstance(part, Tensor) and len(part) != examples:
+            raise StructureError(f"the context{where} has {len(part)} rows for {examples} examples")
+        if isinstance(part, Mapping):
+            waiting += [(f"{where}[{name!r}]", value) for name, value in part.items()]
+        elif isinstance(part, tuple) and not isinstance(part, Ragged):
+            waiting += [(f"{where}[{i}]", value) for i, value in enumerate(part)]
 
 
 def context_of(context: Any, examples: Ids) -> Any:

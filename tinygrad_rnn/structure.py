@@ -88,11 +88,13 @@ class Structure:
             raise StructureError(f"a structure can't have {size} vertices")
         self.source = ints("source", source)
         self.target = ints("target", target, len(self.source))
-        for name, ids in (("source", self.source), ("target", self.target)):
+        for name, ids in (("target", self.target), ("source", self.source)):
             wrong = np.flatnonzero((ids < 0) | (ids >= size))
             if len(wrong):
                 e = int(wrong[0])
-                raise StructureError(f"edge {e}: {name} {ids[e]} is no vertex; ids go from 0 to {size - 1}")
+                where = "" if slot is None else f", slot {np.asarray(slot)[e]}"
+                where = f"edge {e}" if name == "target" else f"vertex {self.target[e]}{where}"
+                raise StructureError(f"{where}: {name} {ids[e]} is no vertex; ids go from 0 to {size - 1}")
         self.example = ints("example", np.zeros(size, np.int64) if example is None else example, size)
         self.examples = int(self.example.max(initial=-1)) + 1 if examples is None else int(examples)
         if size and not 0 <= self.example.min() <= self.example.max() < self.examples:
@@ -112,6 +114,8 @@ class Structure:
         self._check_slots()
         self.level = ints("level", self._levels() if level is None else level, size)
         self.levels = int(self.level.max(initial=-1)) + 1
+        if self.level.min(initial=0) < 0:
+            raise StructureError(f"vertex {np.argmin(self.level)}: level {self.level.min()}; levels count from 0")
         low = np.flatnonzero(self.level[self.source] >= self.level[self.target])
         if len(low):
             v = int(self.target[low[0]])
@@ -299,6 +303,11 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
     source, target, slots = zip(*edges, strict=True) if edges else ((), (), ())
     if reverse:
         source, target = target, source
+    filled: dict[tuple[int, int], int] = {}
+    for u, v, k in zip(source, target, slots, strict=True):
+        if k >= 0 and filled.setdefault((v, k), u) != u:
+            name, one, other = (list(ids)[i] for i in (v, filled[v, k], u))
+            raise StructureError(f"node {name!r}: slot {k} is filled by {one!r} and by {other!r}")
     kinds = [data.get("kind") for _, data in graph.nodes(data=True)]
     if 0 < sum(k is None for k in kinds) < len(kinds):
         raise StructureError(f"node {list(ids)[kinds.index(None)]!r} has no kind, and others have one")

@@ -15,13 +15,13 @@ import numpy as np
 from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
-from .context import as_context, context_of
+from .context import as_context, check_context, context_of
 from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of, rows_of
 from .kept import Kept
 from .now import without_collections
 from .ops import random
 from .schedule import Call, Place, Schedule, plan
-from .structure import Ids, Structure, StructureError, ranges
+from .structure import Ids, Structure, StructureError, ints, ranges
 from .tensor import Tensor
 
 
@@ -61,6 +61,7 @@ class Unfolding:
         self.context, self._structure = as_context(context), structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
+        self.levels = 0  # how many are computed so far
         self._blocks = Blocks()
         self._grown: list[Ids] = []  # the edges of each call by `advance`: source, target, slot
         self._streams = random.Streams(random.drawn_seed() if seed is None else seed)
@@ -89,11 +90,6 @@ class Unfolding:
     def size(self) -> int:
         """How many vertices are computed so far."""
         return self.calls[-1].stop if self.calls else 0
-
-    @property
-    def levels(self) -> int:
-        """How many levels are computed so far."""
-        return max((call.level for call in self.calls), default=-1) + 1
 
     @property
     def structure(self) -> Structure:
@@ -216,6 +212,7 @@ class Unfolding:
         if self._kept.states is not None:
             state = self._kept.states.watch(state)
         self.calls.append(call)
+        self.levels = max(self.levels, call.level + 1)
         self._blocks.append(call.start, state)
         return state
 
@@ -237,9 +234,9 @@ class Unfolding:
             rows.append(value if value.data.shape[0] == count else ops.broadcast_to(value, shape))
         return type(state)(*rows)
 
-    def _compiled(self, rank: Ids, calls: list[Call], states: State) -> None:
+    def _compiled(self, rank: Ids, calls: list[Call], levels: int, states: State) -> None:
         """Take over what a program computed: the states of all vertices as one block, a row for each by `rank`."""
-        self._rank, self.calls = rank, list(calls)
+        self._rank, self.calls, self.levels = rank, list(calls), levels
         self._blocks.append(0, states)
 
     # What came out, by public id.
@@ -269,9 +266,9 @@ class Unfolding:
         """The states of some vertices, in the order given.
 
         Raises:
-            StructureError: no such vertex.
+            StructureError: no such vertex, or no integers.
         """
-        wanted = np.asarray(ids, np.int64).reshape(-1)
+        wanted = ints("ids", np.atleast_1d(ids), kinds="iu")
         wrong = wanted[(wanted < 0) | (wanted >= self.size)]
         if len(wrong):
             raise StructureError(f"vertex {wrong[0]} does not exist; ids go from 0 to {self.size - 1}")
@@ -370,8 +367,7 @@ def begin(
     """(an unfolding of which nothing is computed yet, its calls, the vertices that have an input, their rows)."""
     run = Unfolding(cell, context, initial, keep, structure, seed)
     run._cells.check(structure)
-    if isinstance(run.context, Tensor) and len(run.context) != structure.examples:
-        raise StructureError(f"the context has {len(run.context)} rows for {structure.examples} examples")
+    check_context(run.context, structure.examples)
     ids, rows = ids_and_rows(inputs, structure)
     schedule = plan(structure, ids)
     run._rank = schedule.rank

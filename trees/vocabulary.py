@@ -95,7 +95,8 @@ def load_vectors(
             "word x1 ... xD", as of GloVe; a first line "W D", as of word2vec, is skipped.
 
     Raises:
-        ValueError: the file is neither; names the line. Or `missing` has another shape. OSError.
+        ValueError: the file is neither, or a vector is not finite; names the line or the word. Or `missing` has another
+            shape. OSError.
     """
     path = Path(path)
     words = [(word, unescape(word)) for word in vocabulary.words]
@@ -113,6 +114,9 @@ def load_vectors(
             if spelling in table:
                 rows[i], found[i] = table[spelling], True
                 break
+    if not np.isfinite(rows).all():
+        word = vocabulary.words[int(np.argmin(np.isfinite(rows).all(axis=1)))]
+        raise ValueError(f"{path}: the vector of {word!r} holds NaN or Inf")
     return Vectors(rows, found)
 
 

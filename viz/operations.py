@@ -89,10 +89,12 @@ def _opened(order: list[Node]) -> tuple[list[Node], dict[Node | None, Node]]:
     found: dict[Node, None] = {}
     stands_for: dict[Node | None, Node] = {}
     opened: dict[Node, list[Tensor]] = {}
+    used = {(node.parents[0], node.saved[0]) for node in order if node.row.name == "output" and node.saved}
     for node in order:
         if node.row is PROGRAM and node.saved is not None:
             opened[node] = node.saved[0].eager()
-            inner = [state.node for state in opened[node] if state.node is not None]
+            states = enumerate(opened[node])
+            inner = [state.node for f, state in states if state.node is not None and (node, f) in used]
             found.update(dict.fromkeys(reachable(inner)[::-1]))
         elif node.parents and node.parents[0] in opened and node.saved is not None:
             state = opened[node.parents[0]][node.saved[0]].node

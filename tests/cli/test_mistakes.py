@@ -143,7 +143,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
         more = ["train", data, "--out", out, "--resume", *TRAIN, "--epochs", "4"]
-        call(*more).fails(1, "No space left on device; free some space and try again")
+        call(*more).fails(1, "No space left on device; free some space, and try again")
     assert {name: (out / name).read_bytes() for name in os.listdir(out)} == before
     assert call(*more).code == 0
 

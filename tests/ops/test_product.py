@@ -94,6 +94,8 @@ def test_a_weight_used_at_many_steps_gets_the_sum_of_its_gradients() -> None:
         (lambda a, b: tg.einsum("ij,jk", a), r"einsum\(\[2, 3\] float32\): 'ij,jk' does not name one letter"),
         (lambda a, b: tg.einsum("ij->ik", a), r"einsum\(\[2, 3\] float32\): .*output subscript 'k'"),
         (lambda a, b: tg.einsum("->"), r"einsum\('->'\) needs at least one operand"),
+        (lambda a, b: tg.tensordot(a, b, axes=([5], [0])), r"tensordot\(.*\): axes \[5\] and \[0\] are not all there"),
+        (lambda a, b: tg.tensordot(a, b, axes=([0], [-3])), r"axes \[0\] and \[-3\] are not all there"),
         (lambda a, b: tg.tensordot(a, b), r"tensordot\(.*\): the axes \[0, 1\] and \[0, 1\] have different lengths"),
         (lambda a, b: tg.outer(a, a), r"outer\(\[2, 3\] float32, \[2, 3\] float32\): the arguments must be vectors"),
         (lambda a, b: tg.vecdot(a, b), r"multiply\(\[2, 3\] float32, \[3, 4\] float32\): "),

@@ -53,6 +53,20 @@ def test_operations_stand_in_the_frame_of_their_cell_call(rnn: Any, weights: dic
     assert networkx.is_directed_acyclic_graph(picture.to_networkx())
 
 
+def test_a_compiled_unfolding_shows_only_what_leads_to_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = tg.nn.LSTMCell(4, 3), rows(2)
+
+    def drawn() -> list[str]:
+        picture = viz.ops(tg.unfold(cell, tg.chain(2), x).last().h.sum())
+        ends = {e.source for e in picture.edges}
+        assert [v.kind for i, v in enumerate(picture.vertices) if i not in ends] == ["result"]
+        return sorted(v.facts["op"] for v in picture.vertices if v.kind == "op")
+
+    compiled = drawn()
+    monkeypatch.setenv("TINYGRAD_RNN_COMPILE", "0")
+    assert set(drawn()) <= set(compiled)
+
+
 def test_frames_nest_as_cell_calls_do(rnn: Any) -> None:
     outer = tg.cell(arity=1, state={"h": 3})(lambda x, kids: tg.unfold(rnn, tg.chain(1), x).last().h + kids[0].h)
     picture = viz.ops(tg.unfold(outer, tg.chain(1), rows(1)).last().h)

@@ -48,7 +48,7 @@ def _start(
 @app.command("demo")
 def run_demo(
     out: Out = Path("runs/demo"),
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="A few seconds, to see that everything works.")] = False,
 ) -> None:
     """A Tree-LSTM against a sequential LSTM on ListOps, with pictures. No download; about a minute on two cores.
@@ -66,6 +66,12 @@ def run_demo(
 def _share(value: float) -> float:
     if not 0 <= value < 1:  # of 1, nothing is left to learn from
         raise typer.BadParameter(f"{value} is not in the range 0<=x<1.")
+    return value
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise typer.BadParameter(f"{value} is not in the range x>0.")
     return value
 
 
@@ -92,11 +98,11 @@ def train(
     dropout: Annotated[float, typer.Option(callback=_share, help="Dropout before the linear layer.")] = 0.5,
     input_dropout: Annotated[float, typer.Option(callback=_share, help="Dropout of the word vectors.")] = 0.3,
     word_dropout: Annotated[float, typer.Option(callback=_share, help="Share of words taken for unknown.")] = 0.0,
-    clip: Annotated[float | None, typer.Option(min=0, help="Clip the gradient's norm.")] = None,
+    clip: Annotated[float | None, typer.Option(callback=_positive, help="Clip the gradient's norm.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many without a better dev accuracy.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Trees per update.")] = 25,
-    seed: Annotated[int, typer.Option(help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     device: Device = "cpu",
     size: Annotated[int, typer.Option(min=10, help="listops: how many expressions to train on.")] = 10_000,
     depth: Annotated[int, typer.Option(min=2, help="listops: how deep operators may nest.")] = 6,
@@ -196,7 +202,7 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 2, f"{text} (see --help)" if text else ""  # no text: the help itself was shown
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        remedy = "; free some space and try again (train: with --resume)" if error.errno == errno.ENOSPC else ""
+        remedy = "; free some space, and try again" if error.errno == errno.ENOSPC else ""
         return 1, f"{where}{error.strerror}{remedy}"
     if isinstance(error, OSError | ValueError | ArithmeticError | RuntimeError):
         return 1, str(error)

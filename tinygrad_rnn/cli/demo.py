@@ -59,7 +59,7 @@ def refuse_other_runs(*folders: Path) -> None:
     for folder in folders:
         if not (folder / training.MODEL).exists():
             continue
-        found = replace(runs.load_model(folder).settings, seed=0)
+        found = replace(runs.load_model(folder).settings, seed=0, trees="")
         if found not in [settings_of(found.cell, 0, size) for size, _ in SIZES.values()]:
             raise FileExistsError(f"{folder} holds a run that no demo made; choose another --out")
 

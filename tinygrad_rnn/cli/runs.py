@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +42,7 @@ class Settings:
     seed: int = 0
     size: int = 4000
     depth: int = 4
+    trees: str = ""  # a digest of them
 
 
 class Kind(NamedTuple):
@@ -87,7 +89,7 @@ def read_parts(settings: Settings) -> Parts:
 
     Raises:
         OSError, TreeError: a file is missing, can't be read, or holds something else.
-        ValueError: a part is empty.
+        ValueError: a part is empty, or its roots have no labels to count an accuracy by.
     """
     if settings.data == "listops":
         held_out = max(settings.size // 10, 1)
@@ -104,7 +106,21 @@ def read_parts(settings: Settings) -> Parts:
     for name, part in parts._asdict().items():
         if not part:
             raise ValueError(f"{settings.data}: {name}.txt holds no tree")
+        if name != "train" and not any(isinstance(tree.label, int) for tree in part):
+            raise ValueError(
+                f"{settings.data}: no root of {name}.txt has an integer label; accuracy is counted at roots"
+            )
     return parts
+
+
+def digest(parts: Parts) -> str:
+    """What tells other trees from these."""
+    found = hashlib.sha256()
+    for part in parts:
+        for tree in part:
+            found.update(str(tree).encode("utf-8", "surrogatepass"))
+        found.update(b"\n")
+    return found.hexdigest()[:16]
 
 
 def refuse_labels(parts: Parts, data: str) -> None:
@@ -218,7 +234,7 @@ def start(settings: Settings, parts: Parts) -> tuple[Model, optim.Optimizer]:
     classes = int(labels.max()) + 1
     if classes < 2:
         raise ValueError(f"{settings.data}: the nodes of train.txt need integer labels from 0, of two classes or more")
-    model = build(settings, vocabulary.words, classes)
+    model = build(replace(settings, trees=digest(parts)), vocabulary.words, classes)
     table = model.classifier.embedding.weight
     if vectors is not None:
         model.classifier.embedding.load_state_dict({"weight": vectors.rows})

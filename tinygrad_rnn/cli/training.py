@@ -67,14 +67,14 @@ def complete(**options: Any) -> runs.Settings:
 
 
 def refuse_other_options(now: dict[str, Any], before: dict[str, Any], out: Path) -> None:
-    """A run goes on with the options, words and classes that it began with."""
+    """A run goes on with the options and trees that it began with."""
     for field in fields(runs.Settings):
         a, b = before["settings"].get(field.name), now["settings"][field.name]
-        if a != b:
+        if a != b and field.name != "trees":
             raise ValueError(
                 f"{out} was started with {field.name} {a}, not {b}; --resume goes on with the same options"
             )
-    if before["classes"] != now["classes"] or list(before["words"]) != list(now["words"]):
+    if before["settings"].get("trees") != now["settings"]["trees"]:
         raise ValueError(f"{out} was started with other trees than those in {now['settings']['data']}")
 
 

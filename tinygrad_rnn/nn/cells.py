@@ -36,6 +36,8 @@ class StateCell(Module):
     arity: int | None = 1
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
+        if hidden_size < 1:
+            raise ValueError(f"{type(self).__name__} needs a hidden_size of at least 1, not {hidden_size}")
         self.input_size, self.hidden_size = input_size, hidden_size
 
     def _drawn(self, shape: tuple[int, ...], device: str | None, dtype: Any) -> Tensor:

@@ -90,22 +90,22 @@ def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean", ignore_
     Tensor(1.3862944, dtype=float32)
     """
     logits = ops.as_tensor(logits)
-    kept, counts, shape = _targets(logits, targets, ignore_index)
+    kept, counts, shape = _targets("cross_entropy", logits, targets, ignore_index)
     losses = ops.cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), Tensor(kept))
-    return _counted(losses, counts, reduction, shape)
+    return _counted("cross_entropy", losses, counts, reduction, shape)
 
 
 def nll_loss(log_probabilities: Tensor, targets: Any, reduction: str = "mean", ignore_index: int = -100) -> Tensor:
     """The negative log-probability of each target; arguments as `cross_entropy` has them."""
-    kept, counts, shape = _targets(log_probabilities, targets, ignore_index)
+    kept, counts, shape = _targets("nll_loss", log_probabilities, targets, ignore_index)
     classes, xp = log_probabilities.shape[-1], backend.of(kept)
     # Rows of one long column: their gradient is scattered as rows, whatever the device.
     index = Tensor(xp.arange(0, len(kept) * classes, classes) + kept)
     losses = -ops.gather_rows(ops.reshape(log_probabilities, -1), index)
-    return _counted(losses, counts, reduction, shape)
+    return _counted("nll_loss", losses, counts, reduction, shape)
 
 
-def _targets(scores: Tensor, targets: Any, ignore_index: int) -> tuple[Any, Any, tuple[int, ...]]:
+def _targets(name: str, scores: Tensor, targets: Any, ignore_index: int) -> tuple[Any, Any, tuple[int, ...]]:
     """(the class of each row of scores as an int64 array, which of them count or None if all do, the targets' shape).
 
     Raises:
@@ -115,24 +115,24 @@ def _targets(scores: Tensor, targets: Any, ignore_index: int) -> tuple[Any, Any,
     classes = scores.shape[-1] if scores.ndim else 0
     if target.shape != scores.shape[:-1] or not classes:
         raise ValueError(
-            "cross_entropy takes scores [..., C] and a class id for each row of them, not shapes "
-            f"{scores.shape} and {target.shape}"
+            f"{name} takes scores [..., C] and a class id for each row of them, not shapes {scores.shape} "
+            f"and {target.shape}"
         )
-    name, xp = "cross_entropy's targets", backend.of(target.data)
+    what, xp = f"{name}'s targets", backend.of(target.data)
     ids = xp.reshape(target.data, (-1,))
-    low, high = _bounds(name, target)
+    low, high = _bounds(what, target)
     counts = ids != ignore_index if low <= ignore_index <= high else None
     if counts is not None:
         ids = xp.where(counts, ids, 0)
-        low, high = _bounds(name, Tensor(ids))
-    _check_bounds(name, low, high, classes)
+        low, high = _bounds(what, Tensor(ids))
+    _check_bounds(what, low, high, classes)
     return xp.astype(ids, np.int64), counts, target.shape
 
 
-def _counted(losses: Tensor, counts: Any, reduction: str, shape: tuple[int, ...]) -> Tensor:
+def _counted(name: str, losses: Tensor, counts: Any, reduction: str, shape: tuple[int, ...]) -> Tensor:
     if counts is None:
-        return _reduced("cross_entropy", losses, reduction, losses.size, shape)
-    return _reduced("cross_entropy", ops.where(Tensor(counts), losses, 0.0), reduction, int(counts.sum()), shape)
+        return _reduced(name, losses, reduction, losses.size, shape)
+    return _reduced(name, ops.where(Tensor(counts), losses, 0.0), reduction, int(counts.sum()), shape)
 
 
 def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:

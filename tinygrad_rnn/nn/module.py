@@ -192,7 +192,10 @@ def _as_numpy(value: Any) -> np.ndarray:
         return backend.of(value).to_numpy(value)
     if hasattr(value, "detach"):  # a torch tensor, by its methods: bfloat16 has no NumPy dtype, float64 holds them all
         value = value.detach().cpu().double().numpy()
-    return np.asarray(value)
+    try:
+        return np.asarray(value)
+    except ValueError:  # ragged lists
+        return np.empty(0, object)
 
 
 class Sequential(Module):

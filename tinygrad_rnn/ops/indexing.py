@@ -142,13 +142,14 @@ segment_sum = scatter_add_rows  # the sums of segments are that adjoint with a s
 
 
 def segment_max(rows: Like, index: Like, count: int, initial: float = 0.0) -> Tensor:
-    """out [count, ...], out[i] the maximum of the rows whose index is i, `initial` where there is none."""
+    """out [count, ...], out[i] the maximum of the rows whose index is i, `initial` where none is above the least."""
     rows = as_tensor(rows)
     at = _row_index("segment_max", index, count, rows.data)
     _one_index_per_row("segment_max", rows, at)
     xp = backend.of(rows.data)
-    out = xp.segment_max(rows.data, at, count, float("-inf"))
-    out = xp.where(xp.isinf(out) & (out < 0), initial, out)
+    least = float("-inf") if rows.dtype.kind == "f" else np.iinfo(rows.dtype).min
+    out = xp.segment_max(rows.data, at, count, least)
+    out = xp.where(out == least, initial if rows.dtype.kind == "f" else int(initial), out)
     return record(TABLE["segment_max"], out, (rows.node,), (out, rows.data, at))
 
 

@@ -99,6 +99,8 @@ def tensordot(x1: Like, x2: Like, /, *, axes: int | tuple[Sequence[int], Sequenc
     a, b = as_tensor(x1), as_tensor(x2)
     if isinstance(axes, int):
         axes = (range(a.ndim - axes, a.ndim), range(axes))
+    if any(not -x.ndim <= i < x.ndim for x, given in zip((a, b), axes, strict=True) for i in given):
+        raise explain(ValueError(f"axes {[*axes[0]]} and {[*axes[1]]} are not all there"), "tensordot", a, b)
     left, right = [i % a.ndim for i in axes[0]], [i % b.ndim for i in axes[1]]
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         reason = ValueError(f"the axes {left} and {right} have different lengths")

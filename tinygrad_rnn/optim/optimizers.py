@@ -72,7 +72,7 @@ class Optimizer:
         for key, value in options.items():
             numbers = value if isinstance(value, tuple | list) else (value,)
             if not all(0 <= v < (1 if key in _AVERAGES else math.inf) for v in numbers):
-                bound = "at least 0 and below 1" if key in _AVERAGES else "at least 0"
+                bound = "at least 0 and below 1" if key in _AVERAGES else "at least 0, and finite"
                 raise ValueError(f"{name}: {key}={value} must be {bound}")
         self._check(options)
         self.param_groups.append({"params": params, **options})

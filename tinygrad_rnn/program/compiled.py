@@ -82,7 +82,7 @@ class Prepared:
             rest(running)
         derived = () if node is None else program.derived
         whole = [ops.output(s, node, f) if f in derived else Tensor(s) for f, s in enumerate(states)]  # type: ignore[arg-type]
-        unfolding._compiled(layout.row, layout.moved, type(self.initial)(*whole))
+        unfolding._compiled(layout.row, layout.moved, self.structure.levels, type(self.initial)(*whole))
 
     def _rows(self) -> list[np.ndarray | None]:
         """The input rows of each variant."""
