@@ -188,7 +188,7 @@ def test_a_path_of_100_000_vertices_is_built_at_the_default_recursion_limit() ->
         (lambda: tg.Structure(3, [0, 1, 2], [1, 2, 0]), r"has a cycle: (\d) -> (\d) -> (\d) -> \1; a"),
         (lambda: tg.Structure(2, [0, 1], [1, 1]), "the graph has a cycle: 1 -> 1; a structure must be acyclic"),
         (lambda: tg.Structure(4, [0, 1, 2, 2], [1, 2, 1, 3]), "the graph has a cycle: (1 -> 2 -> 1|2 -> 1 -> 2);"),
-        (lambda: tg.Structure(2, [0, 2], [1, 1]), "vertex 1: source 2 is no vertex; ids go from 0 to 1"),
+        (lambda: tg.Structure(2, [0, 2], [1, 1]), "vertex 1, slot -1: source 2 is no vertex; ids go from 0 to 1"),
         (lambda: tg.Structure(3, [0, 7], [2, 2], [0, 1]), "vertex 2, slot 1: source 7 is no vertex"),
         (lambda: tg.Structure(2, level=[0, -1]), "vertex 1: level -1; levels count from 0"),
         (

@@ -88,12 +88,12 @@ class Structure:
             raise StructureError(f"a structure can't have {size} vertices")
         self.source = ints("source", source)
         self.target = ints("target", target, len(self.source))
+        given = np.full(len(self.source), -1, np.int64) if slot is None else ints("slot", slot, len(self.source))
         for name, ids in (("target", self.target), ("source", self.source)):
             wrong = np.flatnonzero((ids < 0) | (ids >= size))
             if len(wrong):
                 e = int(wrong[0])
-                where = "" if slot is None else f", slot {np.asarray(slot)[e]}"
-                where = f"edge {e}" if name == "target" else f"vertex {self.target[e]}{where}"
+                where = f"edge {e}" if name == "target" else f"vertex {self.target[e]}, slot {given[e]}"
                 raise StructureError(f"{where}: {name} {ids[e]} is no vertex; ids go from 0 to {size - 1}")
         self.example = ints("example", np.zeros(size, np.int64) if example is None else example, size)
         self.examples = int(self.example.max(initial=-1)) + 1 if examples is None else int(examples)
@@ -103,7 +103,6 @@ class Structure:
         self.within = None if within is None else ints("within", within, size)
         self.predecessors = np.bincount(self.target, minlength=size)  # how many each vertex has
         self.predecessors.flags.writeable = False
-        given = np.full(len(self.source), -1, np.int64) if slot is None else ints("slot", slot, len(self.source))
         self.slot: Ids = np.where((given == -1) & (self.predecessors[self.target] == 1), 0, given)
         self.slot.flags.writeable = False
         self.slots = int(self.slot.max(initial=-1)) + 1
@@ -306,8 +305,8 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
     filled: dict[tuple[int, int], int] = {}
     for u, v, k in zip(source, target, slots, strict=True):
         if k >= 0 and filled.setdefault((v, k), u) != u:
-            name, one, other = (list(ids)[i] for i in (v, filled[v, k], u))
-            raise StructureError(f"node {name!r}: slot {k} is filled by {one!r} and by {other!r}")
+            one, other, of = (repr(list(ids)[i]) for i in (filled[v, k], u, v))
+            raise StructureError(f"node {of}: slot {k} is filled by {one} and by {other}")
     kinds = [data.get("kind") for _, data in graph.nodes(data=True)]
     if 0 < sum(k is None for k in kinds) < len(kinds):
         raise StructureError(f"node {list(ids)[kinds.index(None)]!r} has no kind, and others have one")
