@@ -343,6 +343,10 @@ def test_a_checkpoint_of_something_else_is_refused() -> None:
             TypeError, match="checkpoint: the function gave .*; it must give a Tensor or a tuple of them"
         ):
             tg.checkpoint(lambda v, wrong=wrong: wrong, x)
+    y = tg.checkpoint(lambda v: v * v, h := tg.ones(2) * x[0]).sum()
+    h.data = h.data * 3
+    with pytest.raises(GraphError, match="checkpoint: an argument was assigned to since"):
+        y.backward()
     times = []
 
     def changing(v: tg.Tensor) -> tg.Tensor:

@@ -158,7 +158,11 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     outside = dict.fromkeys(p for node in inner for p in node.parents if p is not None and p.serial < start)
     outside.update((t.node, None) for t in outputs if t.node is not None and t.node.serial < start)
 
+    given = [(x, x.data) for x in args if isinstance(x, Tensor)]
+
     def again(xp: Any, g: dict[int, Any], needed: list[bool], kept: Any) -> list[Any]:
+        if any(x.data is not array for x, array in given):
+            raise GraphError("checkpoint: an argument was assigned to since; its function can't be computed again")
         since = tape.next_serial()
         with tape.set_recording(True), random.replay(before):
             repeated = fn(*args)
@@ -172,7 +176,7 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
         return [found.get(p) for p in outside]
 
     # What the replay will read from outside, so that a write to it in between is noticed.
-    kept = [x.data for x in args if isinstance(x, Tensor)]
+    kept = [array for _, array in given]
     for inside in inner:
         pairs = zip(inside.row.roles, inside.saved or (), strict=True)
         kept += [a for role, a in pairs if role >= 0 and isinstance(inside.parents[role], Leaf)]

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,12 +137,13 @@ def test_a_damaged_library_is_made_anew(real: list[str], folder: Path, damage: s
     assert toolchain._intact(file)
 
 
-def test_without_a_compiler_there_is_none_and_no_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_that_there_is_no_compiler_is_one_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warned("there is no C compiler, so cells run by NumPy, .*pip install ziglang") as found:
         assert toolchain.load(SOURCE) is None
+        assert toolchain.load(SOURCE + "\n") is None
+    assert len(found) == 1
     assert toolchain.compiler() is None
     assert toolchain.describe().startswith("no C compiler")
     assert not folder.exists()

@@ -99,3 +99,19 @@ def test_clip_with_its_limits_crossed_is_numpys() -> None:
 
     h = tg.unfold(crossed, tg.chain([3]), tg.tensor(numbers(3, 2))).all().h
     assert (h.numpy() == 1.0).all()
+
+
+@pytest.mark.parametrize("what", ["an input", "a parameter"])
+def test_a_recorded_backward_pass_takes_the_arrays_that_there_were(what: str) -> None:
+    found = []
+    for change in (False, True):
+        cell = Plain()
+        x = tg.asarray(numbers(7, 3))
+        loss = total(cell, x)
+        if change:
+            changed = x if what == "an input" else cell.w
+            changed.data = changed.data * 2.0
+        (g,) = tg.grad(loss, cell.w, create_graph=True)
+        found.append(g.numpy())
+        assert (x.data == numbers(7, 3) * (2 if change and what == "an input" else 1)).all(), "what is there now stays"
+    np.testing.assert_array_equal(*found)

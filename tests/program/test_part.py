@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.program.cells import numbers, run, same
+from tests.program.plain import targets
 from tinygrad_rnn import nn
 from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.program.machine import Machine
@@ -80,3 +83,130 @@ def test_a_second_backward_pass_finds_what_the_first_one_wrote_over(
         for a, b in zip(first, second, strict=True):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
         np.testing.assert_array_equal(output.numpy(), before)
+
+
+def weights(*shapes: tuple[int, int], dtype: str = "float64") -> list[tg.Tensor]:
+    return [tg.asarray(numbers(*shape, seed=i).astype(dtype)).requires_grad_() for i, shape in enumerate(shapes)]
+
+
+def with_early_pieces() -> Any:
+    """A concat is written piece by piece, the first ones while another array is still read."""
+    a, b, w, v = by = weights((6, 4), (6, 4), (1, 5), (4, 6))
+
+    def cell(x: Any, kids: Any) -> Any:
+        i, g = tg.tanh(kids[0].h @ a), tg.tanh(kids[0].h @ b)
+        return (g * i - i)[:, 3:] @ w, tg.tanh(g @ v) + x
+
+    return cell, {"y": 5, "h": 6}, 6, by
+
+
+def with_a_piece_as_a_gradient() -> Any:
+    """The gradient of a predecessor's state is a piece of an early product."""
+    w, u, v, a, b, q = by = weights((3, 4), (4, 4), (4, 4), (2, 5), (4, 5), (4, 2))
+
+    def cell(x: Any, kids: Any) -> Any:
+        h = tg.tanh(x @ w + kids[0].h @ u)
+        y = tg.tanh(kids[0].c @ b + tg.tanh(kids[0].h @ q) @ a)
+        return h, tg.tanh(tg.tanh(h @ v) @ v), y
+
+    return cell, {"h": 4, "c": 4, "y": 5}, 3, by
+
+
+def with_a_piece_as_the_inputs_gradient() -> Any:
+    """The gradient of the inputs is a piece of an early product."""
+    u, v, a, b, q = by = weights((4, 4), (4, 4), (2, 5), (4, 5), (4, 2))
+
+    def cell(x: Any, kids: Any) -> Any:
+        h = tg.tanh(tg.tanh(tg.tanh(kids[0].h @ u) @ v) @ v)
+        return h + 0.1, tg.tanh(x @ b + tg.tanh(kids[0].h @ q) @ a)
+
+    return cell, {"h": 4, "y": 5}, 4, by
+
+
+def with_shifted_columns() -> Any:
+    """A gate lies in a concat at columns that are no multiple of its width."""
+    u1, u2, u3, u4, wy = by = weights((4, 4), (4, 4), (4, 4), (4, 4), (8, 2))
+    frozen = tg.asarray(numbers(8, 4))
+
+    def cell(x: Any, kids: Any) -> Any:
+        k = kids[0]
+        b = tg.tanh(k.h @ u1)
+        v = tg.concat([x[:, :3] * 0.5, b, x[:, 3:] * 0.5], axis=1).detach()
+        h = b * (k.g @ u2) + 0.5 * (k.c @ u3) + 0.7 * (k.e @ u4) + (v @ frozen) * 0.3
+        return h, k.h * 0.9, k.c * 0.8, k.e * 0.7, v @ wy
+
+    return cell, {"h": 4, "c": 4, "e": 4, "g": 4, "y": 2}, 4, by
+
+
+def with_one_gate_for_a_row() -> Any:
+    """A column of an array, which NumPy's negative misreads."""
+    a, b, c = by = weights((4, 4), (3, 4), (1, 4), dtype="float32")
+
+    def cell(x: Any, kids: Any) -> Any:
+        g = tg.sigmoid((kids[0].h @ a)[:, 2:3])
+        return tg.tanh((x * g) @ b - (-g) @ c)
+
+    return cell, {"h": 4}, 3, by
+
+
+CELLS = [
+    with_early_pieces, with_a_piece_as_a_gradient, with_a_piece_as_the_inputs_gradient, with_shifted_columns,
+    with_one_gate_for_a_row,
+]  # fmt: skip
+
+
+@targets
+@pytest.mark.parametrize("made", CELLS, ids=lambda f: f.__name__)
+def test_what_is_still_read_is_not_written_over(made: Any, target: str) -> None:
+    function, state, width, by = made()
+    dtype = by[0].dtype.name
+    cell, x = tg.cell(arity=1, state=state)(function), weights((12, width), dtype=dtype)[0]
+    for s in (tg.chain([7, 5]), tg.chain([3] * 4)):
+        same(run(cell, s, x, [x, *by], target), run(cell, s, x, [x, *by]), {"float32": 1e-5, "float64": 1e-11}[dtype])
+
+
+@targets
+def test_states_that_are_equal_are_all_there(target: str) -> None:
+    u, a, b, w = by = weights((8, 4), (4, 2), (8, 2), (3, 8))
+
+    def function(x: Any, kids: Any) -> Any:  # without input or predecessor its first and last state are both zeros
+        v = tg.exp(kids[0].h)
+        return tg.tanh(kids[0].h), tg.tanh(v @ u) @ a + v @ b, tg.tanh(x @ w)
+
+    cell, s = tg.cell(arity=1, state={"h": 8, "y": 2, "g": 8})(function), tg.chain([3] * 50)
+    ids = np.flatnonzero(np.arange(s.size) % 3)
+    x = weights((len(ids), 3))[0]
+    for _ in range(3):
+        junk = [np.full((n, 8), 7.0) for n in (100, 150, 200, 50, 151)]
+        del junk
+        same(run(cell, s, (ids, x), [x, *by], target), run(cell, s, (ids, x), [x, *by]), 1e-11)
+
+
+def test_states_given_away_stay_when_the_forward_pass_is_computed_again() -> None:
+    net, shared = nn.LSTM(H, H), numbers(5, 3, H).astype("f4")
+    output, _ = net(tg.asarray(shared))
+    before = output.numpy().copy()
+    for again in (False, True):
+        shared[...] = 7.0 if again else shared
+        output.sum().backward(retain_graph=True)
+    np.testing.assert_array_equal(output.numpy(), before)
+
+
+def test_threads_may_differentiate_one_graph() -> None:
+    net = nn.LSTM(8, 8)
+    loss = net(tg.asarray(numbers(40, 30, 8).astype("f4")))[0].sum()
+    by, found = list(net.parameters()), []
+    expected = [g.numpy() for g in tg.grad(loss, by, retain_graph=True)]
+
+    def differentiate() -> None:
+        found.extend(tg.grad(loss, by, retain_graph=True) for _ in range(5))
+
+    threads = [threading.Thread(target=differentiate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20
+    for gradients in found:
+        for g, wanted in zip(gradients, expected, strict=True):
+            np.testing.assert_array_equal(g.numpy(), wanted)

@@ -41,8 +41,7 @@ class _Failure(Exception):
 def load(source: str) -> ctypes.CDLL | None:
     """The shared library of a C source, or None if it can't be had.
 
-    Having no compiler is ordinary and silent. One that fails, or a cache folder that can't be used, is a
-    RuntimeWarning, once per process and reason.
+    No compiler, one that fails, or a cache folder that can't be used, is a RuntimeWarning, once per process and reason.
     """
     with _lock:
         if source not in _libraries:
@@ -97,6 +96,10 @@ def describe() -> str:
 def _load(source: str) -> ctypes.CDLL | None:
     command = compiler()
     if command is None:
+        _warn(
+            "there is no C compiler, so cells run by NumPy, with the same results. Remedy: install gcc or clang, or "
+            "pip install ziglang; TINYGRAD_RNN_COMPILE=numpy in the environment says that none is wanted."
+        )
         return None
     try:
         identity = "\0".join((*command, *FLAGS, _version(tuple(command)), _cpu(), source))

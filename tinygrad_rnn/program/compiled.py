@@ -132,7 +132,7 @@ class Prepared:
 
 
 def _backward(xp: Any, g: dict[int, Any], needed: list[bool], work: Any, kept: Any) -> list[Any]:
-    return work(xp, g, needed)  # type: ignore[no-any-return]
+    return work.recorded(g, needed, kept) if xp is tape.tensors else work(g, needed)  # type: ignore[no-any-return]
 
 
 PROGRAM = Row("program", (), joint=_backward)
@@ -147,10 +147,8 @@ class Backward:
     def __del__(self) -> None:
         rest(self.running)
 
-    def __call__(self, xp: Any, g: dict[int, Any], needed: list[bool]) -> list[Any]:
+    def __call__(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         """The gradients of the parents, from those of the states by field."""
-        if xp is tape.tensors:
-            return self._eagerly(g, needed)
         p, layout = self.prepared, self.prepared.layout
         found, initial = self.running.backward(g)
         total: dict[Node, Any] = {}
@@ -220,10 +218,18 @@ class Backward:
             )
         return now.twin(cell, before.tensors.__getitem__).cell
 
-    def _eagerly(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
-        """The derivative recorded: of the eager unfolding of the same inputs."""
+    def recorded(self, g: dict[int, Any], needed: list[bool], kept: list[np.ndarray]) -> list[Any]:
+        """The derivative recorded: of the eager unfolding of the same Tensors, with the arrays that they had."""
         since = tape.next_serial()
-        states = self.eager()
+        pairs = zip(self.prepared.given, kept, strict=True)
+        rebound = [(t, t.data, array) for t, array in pairs if t.data is not array]
+        try:
+            for t, _, array in rebound:
+                t.data = array
+            states = self.eager()
+        finally:
+            for t, now, _ in rebound:
+                t.data = now
         starts = [(node, value) for f, value in g.items() if (node := states[f].node) is not None]
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)

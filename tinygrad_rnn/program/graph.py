@@ -181,6 +181,7 @@ class Graph:
     def value(self, op: str, args: tuple[Any, ...], options: tuple[Any, ...], shape: Any, dtype: Any) -> Value:
         """The Value of a computation: the one there is, if it was computed before."""
         key = (op, *(("value", a.number) if isinstance(a, Value) else (type(a), repr(a)) for a in args), options, shape)
+        dtype = np.dtype(dtype)
         found = self._known.get((key, dtype))
         if found is None:
             found = self._known[key, dtype] = Value(self, op, args, options, tuple(shape), dtype)

@@ -33,9 +33,9 @@ def stored(step: Step, crossing: set[Value]) -> list[Value]:
     return [v for v in step.values if not v.is_view]
 
 
-def at_once(step: Step) -> bool:
-    """Whether a step may store its results over what it reads: no, for it goes op by op."""
-    return False
+def at_once(step: Step) -> int:
+    """The length of the pieces that a step may store over what it reads: none, for it goes op by op."""
+    return 0
 
 
 def lanes(
@@ -92,13 +92,15 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
 
         def sigmoid(arrays: Arrays, rows: int, start: int) -> None:
             # 1 / (1 + e^-x): NumPy's exp takes half the time of its tanh. Where it overflows, the result is 0.
-            out = np.negative(arrays[first], out=arrays[o])
+            out = np.multiply(arrays[first], -1, out=arrays[o])  # NumPy 2.4's negative misreads a column of an array
             with np.errstate(over="ignore", under="ignore"):
                 np.exp(out, out=out)
             out += 1
             np.reciprocal(out, out=out)
 
         return sigmoid
+    if op == "negative":
+        op, fetch = "multiply", [*fetch, (-1, -1)]
     function = getattr(NUMPY, op, None)
     if isinstance(function, np.ufunc) and len(fetch) <= 2:
         if len(fetch) == 1:

@@ -191,26 +191,33 @@ def _lodged(section: Section, plan: Plan, target: Any, stored: list[Value], home
     """
     steps = [(i, k, step) for i, part in enumerate(plan.sections) for k, step in enumerate(part.steps)]
     place = {v: (i, k) for i, k, step in steps for v in step.values}
-    outputs = {*plan.trace.states, *plan.trace.gradients.values()}
-    last: dict[Value, tuple[int, int]] = {}  # when an array is read for the last time
+    ends = {root(v, homes)[0] for v in (*plan.trace.states, *plan.trace.gradients.values())}
+    first: dict[Value, tuple[int, int]] = {}  # when an array is written for the first time: pieces before their whole
+    last: dict[Value, tuple[int, int]] = {}  # when it is read for the last time
+    columns: dict[tuple[Value, tuple[int, int]], set[int]] = {}  # from where it is read in a step
     for v in place:
+        array = root(v, homes)[0]
+        first[array] = min(first.get(array, place[v]), place[v])
         for a in () if v.is_view else v.values:
-            array = root(a, homes)[0]
+            array, column, _ = root(a, homes)
             last[array] = max(last.get(array, (0, 0)), place[v])
+            columns.setdefault((array, place[v]), set()).add(column)
     number = plan.sections.index(section)
-    hosts = [v for v in plan.kept if place[v][0] < number and not v.is_view and v not in homes and v not in outputs]
+    hosts = [v for v in plan.kept if place[v][0] < number and not v.is_view and v not in homes and v not in ends]
     hosts.sort(key=lambda v: (v.width, v.number))
     filled: dict[Value, int] = {}  # columns
     found: Homes = {}
     for v in stored:
-        if v not in plan.kept or v in outputs or v.domain == PARAMETER or v.is_view or v.ndim != 2:
+        if v not in plan.kept or v in ends or v.domain == PARAMETER or v.is_view or v.ndim != 2:
             continue
-        step = section.steps[place[v][1]]
+        step, now = section.steps[place[v][1]], first[v]
+        length = target.at_once(step) if now == place[v] else 0
         for host in hosts if step.kind == LANES else ():
-            free = last.get(host, (0, 0)) < place[v] or (last[host] == place[v] and target.at_once(step))
             at = filled.get(host, 0)
+            over = length and last.get(host) == now and not any(c % length for c in (at, *columns[host, now]))
             fits = at + v.width <= host.width if target.addresses else v.shape == host.shape and not at
-            if free and fits and (v.domain, v.dtype, 2) == (host.domain, host.dtype, host.ndim):
+            alike = (v.domain, v.dtype, 2) == (host.domain, host.dtype, host.ndim)
+            if (over or last.get(host, (0, 0)) < now) and fits and alike:
                 found[v], filled[host] = (host, at), at + v.width
                 break
     return found

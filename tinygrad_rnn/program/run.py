@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -35,15 +36,19 @@ class Run:
         packed = sum(2 * v.size for m in machines if m.step.loop is not None for v in m.leaves["parameter"])
         self.size = (rows * widths + packed) * initial[0].itemsize + OBJECTS * len(machines)
         self.lasts = layout.runs > 1 and self.size <= LASTING  # most structures run only once
-        self.states = [np.empty((rows, *value.shape[1:]), value.dtype) for value in initial]
         self.total: list[np.ndarray] = []
         self.owners: list[weakref.ref[Any]] = []
         self.resting = False
         self.spoiled = False  # the backward pass has written over what it read
         self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
+        self._take_states([np.empty((rows, *value.shape[1:]), value.dtype) for value in initial])
+        self._lock = threading.Lock()
+
+    def _take_states(self, states: list[np.ndarray]) -> None:
+        self.states = states
         for frame in self.frames:
             for f, v in enumerate(frame.machine.plan.trace.states):
-                frame.arrays[v.number] = self._rows(self.states[f], frame.variant)
+                frame.arrays[v.number] = self._rows(states[f], frame.variant)
 
     def rest(self) -> None:
         """Keep nothing of what was given for this run, or given away by it."""
@@ -127,7 +132,13 @@ class Run:
         Returns:
             for each variant its gradients by key, and those of the initial states by field.
         """
+        with self._lock:  # one graph may be differentiated by several threads
+            return self._backward(gradients)
+
+    def _backward(self, gradients: dict[int, np.ndarray]) -> tuple[list[dict[Any, np.ndarray]], list[np.ndarray]]:
         if self.spoiled:
+            if not self.lasts:  # the states were given away
+                self._take_states([state.copy() for state in self.states])
             self.forward()
         self.spoiled = any(machine.spoils for machine in self.machines)
         first = self.layout.initials

@@ -53,14 +53,14 @@ def _supported(v: Value, real: str) -> bool:
     )  # fmt: skip
 
 
-def in_one_loop(step: Step) -> bool:
-    """Whether each element is computed from those beside it before anything is stored beside it.
+def in_one_loop(step: Step) -> int:
+    """The length of the pieces of a step of one loop; 0: it has several.
 
-    Then results may be stored over arguments.
+    In one loop all is read before anything is stored, so that results may be stored over arguments, piece over piece.
     """
     columns = {b - a for v, cuts in (_cuts(step.values) or {}).items() if v.domain != PARAMETER
                for a, b in pairwise(sorted(cuts))}  # fmt: skip
-    return len(columns) == 1 and not any(v.op in FOLDS for v in step.values)
+    return columns.pop() if len(columns) == 1 and not any(v.op in FOLDS for v in step.values) else 0
 
 
 def pointer(v: Value, scratch: set[Value]) -> str:

@@ -37,9 +37,9 @@ class CTarget:
             return numpy_target.stored(step, crossing)
         return [v for v in step.values if v in crossing and not v.is_view]
 
-    def at_once(self, step: Step) -> bool:
-        """Whether a step may store its results over what it reads."""
-        return supported(step, self.real) and in_one_loop(step)
+    def at_once(self, step: Step) -> int:
+        """The length of the pieces that a step may store over what it reads; 0: it may not."""
+        return in_one_loop(step) if supported(step, self.real) else 0
 
     def lanes(
         self, step: Step, homes: dict[Value, tuple[Value, int]], stored: set[Value], scratch: set[Value]
