@@ -16,8 +16,8 @@ class Machine:
 
     def __init__(self, plan: Plan, target: Any) -> None:
         self.plan, self.target = plan, target
-        homes: Homes = {}
-        self.parts = [Part(section, plan, target, homes) for section in plan.sections]
+        self.homes: Homes = {}
+        self.parts = [Part(section, plan, target, self.homes) for section in plan.sections]
         self.before, self.step, self.after, self.early, self.back, self.late = self.parts
         self.addressed = set().union(*(part.addressed for part in self.parts))
         self.values = plan.trace.graph.values
@@ -28,12 +28,12 @@ class Machine:
         lodged = {host for part in self.parts[3:] for _, host, _ in part.guests}
         held = plan.saved | lodged
         # Whether the backward pass writes over what it reads: a second one needs the forward pass once more.
-        self.spoils = any(root(v, homes)[0] in lodged for v in plan.saved)
+        self.spoils = any(root(v, self.homes)[0] in lodged for v in plan.saved)
         for v in reversed(self.values):
             if v in held and v.is_view:
                 held.update(v.values)
-            if v in held and v in homes:
-                held.add(homes[v][0])
+            if v in held and v in self.homes:
+                held.add(self.homes[v][0])
         # What is computed and the derivative does not read: its arrays are let go of after the forward pass.
         rows = [v for v in self.values if v.domain != PARAMETER and v.op not in LEAVES]
         self.forgotten = [v.number for v in rows if v not in held]
