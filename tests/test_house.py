@@ -52,13 +52,13 @@ BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
     "the engine: the same and all rooms between them": (1570, ENGINE),
     "ops": (1300, ["ops"]),
-    "native": (260, ["native"]),
+    "native": (270, ["native"]),
     # Programs as a whole, and with them the three packages, are over what was planned: benchmarks/README.md says why.
     "program, tracer and planner": (1000, [f"program.{m}" for m in "graph tracer trace merge plan".split()]),
     "program, what is remembered of cells": (400, [f"program.{m}" for m in "capture recall".split()]),
     "program, parts and the NumPy target": (500, [f"program.{m}" for m in "part machine meaning numpy_target".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
-    "program, runs and words": (1080, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
+    "program, runs and words": (1090, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
     "the three packages": (9900, None),
 }
 

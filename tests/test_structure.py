@@ -193,7 +193,7 @@ def test_a_path_of_100_000_vertices_is_built_at_the_default_recursion_limit() ->
         (lambda: tg.Structure(2, level=[0, -1]), "vertex 1: level -1; levels count from 0"),
         (
             lambda: tg.from_networkx(nx.DiGraph([("x", "z", {"slot": 0}), ("y", "z", {"slot": 0})])),
-            "node 'z': slot 0 is filled by 'x' and by 'y'",
+            "'z': slot 0 is filled by 'x' and by 'y'",
         ),
         (lambda: tg.Structure(2, [0], [-1]), "edge 0: target -1 is no vertex; ids go from 0 to 1"),
         (lambda: tg.Structure(3, [0, 1], [2, 2], [1, 1]), "vertex 2: slot 1 is filled by 0 and by 1"),

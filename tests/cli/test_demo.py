@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.called import TRAIN
+from tests.cli.called import TRAIN, rows
 from tinygrad_rnn import training
 
 
@@ -21,10 +21,16 @@ def test_demo_compares_and_draws(tmp_path: Path, call: Any) -> None:
         r"unseen expressions: Tree-LSTM \d+\.\d%, sequential LSTM \d+\.\d%  \(\d+ s\) \(too short to learn; the full"
     )
     assert re.search(figures, result.out)
+    shown = re.search(r"Tree-LSTM (\S+)%, sequential LSTM (\S+)%", result.out)
+    assert shown is not None
+    measured = [f"{rows(folder)[-1]['test_root']:.1%}" for folder in (out, out / "lstm")]
+    assert [f"{figure}%" for figure in shown.groups()] == measured
     assert {"model.safetensors", "metrics.jsonl", "lstm"} <= set(os.listdir(out))
     for name in ("folded", "unfolded", "tree"):
         assert (out / f"{name}.svg").exists() or (out / f"{name}.dot").exists()
-    assert call("demo", "--quick", "--out", out).code == 0
+    again = call("demo", "--quick", "--out", out)
+    assert again.code == 0
+    assert "holds an older demo; this one takes its place" in again.out
 
 
 @pytest.mark.parametrize("listops", [False, True])

@@ -37,6 +37,18 @@ def test_render_draws(kind: str, with_run: bool, data: Path, tmp_path: Path, cal
     assert re.search(expected, file.read_text())
 
 
+def test_render_draws_the_cell_that_is_asked_for_and_what_a_run_predicts(data: Path, tmp_path: Path, call: Any) -> None:
+    def drawn(*arguments: object) -> str:
+        assert call("render", *arguments).code == 0
+        return Path(str(arguments[1])).read_text()
+
+    a, b = tmp_path / "a.dot", tmp_path / "b.dot"
+    assert drawn("folded", a, "--cell", "gru") != drawn("folded", b, "--cell", "lstm")
+    call("train", data, "--out", tmp_path / "run", *TRAIN)
+    plain = drawn("tree", a, "--tree", data / "test.txt")
+    assert drawn("tree", b, "--run", tmp_path / "run", "--tree", data / "test.txt") != plain
+
+
 def test_levels_draws_the_first_ones(tmp_path: Path, call: Any) -> None:
     def states(*options: str) -> int:
         assert call("render", "unfolded", tmp_path / "a.dot", *options).code == 0

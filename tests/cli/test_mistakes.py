@@ -24,6 +24,9 @@ from tinygrad_rnn.cli import runs
         (["fly"], 2, "No such command 'fly'"),
         (["train", "x", "--dropout", "1"], 2, "--dropout.*1.0 is not in the range 0<=x<1"),
         (["train", "x", "--word-dropout", "-1"], 2, "--word-dropout.*-1.0 is not in the range 0<=x<1"),
+        (["train", "x", "--clip", "0"], 2, "--clip.*0.0 is not in the range x>0"),
+        (["train", "x", "--seed", "-1"], 2, "--seed.*greater than or equal to 0"),
+        (["demo", "--seed", "-1"], 2, "--seed.*greater than or equal to 0"),
         (["train", "nowhere"], 1, "no folder nowhere; DATA is the folder that holds train.txt, dev.txt and test.txt"),
         (["train", os.devnull], 1, f"no folder {os.devnull}; DATA is the folder"),
         (["train", "listops", "--device", "tpu"], 1, "unknown device 'tpu'"),
@@ -55,6 +58,7 @@ def test_a_mistake_is_one_line(
         ("dev", "\n\n(1 a))", r"dev.txt, line 3, column 6: found '\)', expected '\('"),
         ("test", "", r"test.txt holds no tree"),
         ("train", "(1 (0 a) (1 ))", r"train.txt, line 1, column 13: found '\)', expected a word or a tree in the node"),
+        ("dev", "(S (1 a) (2 b))", "no root of dev.txt has an integer label; accuracy is counted at roots"),
         ("train", "(S (NP a) (VP b))", "need integer labels from 0, of two classes or more"),
         ("dev", None, r"dev.txt: No such file or directory"),
         (

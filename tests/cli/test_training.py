@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from threadpoolctl import threadpool_info
 
 import trees
 from tests.cli.called import COMMAND, ROOT, TRAIN, rows
 from tinygrad_rnn import cli, training
 from tinygrad_rnn.cli import runs
+from tinygrad_rnn.cli.training import THREADS
 
 
 @pytest.mark.parametrize("cell", get_args(cli.CellName))
@@ -40,6 +42,84 @@ def test_every_optimizer_trains(data: Path, tmp_path: Path, call: Any, optimizer
     result = call("train", data, "--optimizer", optimizer, "--out", tmp_path / "run", *TRAIN)
     assert result.code == 0, result.err
     assert rows(tmp_path / "run")[1]["loss"] < rows(tmp_path / "run")[0]["loss"]
+
+
+OPTIONS = [
+    "--seed 1", "--hidden 9", "--embedding 7", "--lr 0.2", "--embedding-lr 0.2", "--l2 0.1", "--dropout 0",
+    "--input-dropout 0", "--word-dropout 0.4", "--clip 0.01", "--batch 5", "--optimizer sgd", "--cell gru",
+]  # fmt: skip
+
+
+def test_every_option_changes_what_is_trained(data: Path, tmp_path: Path, call: Any) -> None:
+    losses: dict[str, float] = {}
+    for i, option in enumerate(["", "", *OPTIONS]):
+        out = tmp_path / str(i)
+        assert call("train", data, "--out", out, *TRAIN, *option.split()).code == 0
+        losses[option if option or not i else "again"] = rows(out)[1]["loss"]
+    assert losses.pop("again") == losses.pop("")
+    plain = rows(tmp_path / "0")[1]["loss"]
+    assert [option for option, loss in losses.items() if loss == plain] == []
+    arrays = {option: training.load(tmp_path / str(i) / training.MODEL).arrays for i, option in enumerate(OPTIONS, 2)}
+    assert arrays["--hidden 9"]["linear.weight"].shape[1] == 9
+    assert arrays["--embedding 7"]["embedding.weight"].shape[1] == 7
+    assert any(array.shape == (24, 8) for array in arrays["--cell gru"].values()), "three gates of 8"
+
+
+def test_training_stops_after_its_patience(data: Path, tmp_path: Path, call: Any) -> None:
+    options = ["--epochs", "30", "--patience", "2", "--lr", "0", "--embedding-lr", "0", *TRAIN[2:]]
+    call("train", data, "--out", tmp_path / "run", *options)
+    assert [row.get("epoch") for row in rows(tmp_path / "run")] == [1, 2, 3, None]
+
+
+def test_the_report_is_on_test_and_predict_counts_what_is_right(data: Path, tmp_path: Path, call: Any) -> None:
+    wrong = [f"({(y + 1) % 4} ({y} {w}) (1 (1 x) (0 y)))" for y, w in enumerate("abcd")] * 4
+    (data / "test.txt").write_text("\n".join(wrong))
+    options = ["--epochs", "15", "--lr", "0.2", "--dropout", "0", "--input-dropout", "0", "--hidden", "16"]
+    result = call("train", data, "--out", tmp_path / "run", *options)
+    assert "dev 100.0%, test 0.0% of roots" in result.out
+    assert (rows(tmp_path / "run")[-1]["dev_root"], rows(tmp_path / "run")[-1]["test_root"]) == (1, 0)
+    assert call("predict", tmp_path / "run", data / "test.txt").err == "0 of 16 roots right (0.0%)\n"
+    assert call("predict", tmp_path / "run", data / "dev.txt").err == "16 of 16 roots right (100.0%)\n"
+
+
+def test_a_run_does_not_go_on_with_other_trees(data: Path, tmp_path: Path, call: Any) -> None:
+    call("train", data, "--out", tmp_path / "run", *TRAIN)
+    for part in ("train", "dev", "test"):
+        file = data / f"{part}.txt"
+        file.write_text(file.read_text().replace("(0 (0 a)", "(3 (0 a)"))
+    result = call("train", data, "--out", tmp_path / "run", "--resume", *TRAIN)
+    result.fails(1, "run was started with other trees than those in")
+
+
+def test_what_a_kill_has_left_is_not_left_for_ever(data: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / f".{training.CHECKPOINT}.tmp").write_bytes(b"half")
+    call("train", data, "--out", out, *TRAIN)
+    assert sorted(os.listdir(out)) == ["checkpoint.safetensors", "metrics.jsonl", "model.safetensors"]
+
+
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_blas_has_one_thread_unless_the_environment_says_otherwise(
+    asked: str | None, data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    seen = []
+
+    fit = training.fit
+
+    def noting(*args: Any, **options: Any) -> Any:
+        seen.append([pool["num_threads"] for pool in threadpool_info()])
+        return fit(*args, **options)
+
+    monkeypatch.setattr(training, "fit", noting)
+    assert call("train", data, "--out", tmp_path / "run", *TRAIN).code == 0
+    assert seen == [before if asked else [1] * len(before)]
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 def test_the_names_offered_are_the_names_known() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -148,3 +150,9 @@ def test_an_unknown_nonlinearity_and_a_wrong_width_are_refused() -> None:
         tg.unfold(nn.LSTMCell(IN, H), tg.chain([2, 2]), tg.ones((4, 5)))
     with pytest.raises(NotImplementedError):
         nn.cells.StepCell(IN, H, True, None, None).step(tg.ones((1, IN)), None)
+
+
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRUCell, nn.NaryTreeLSTMCell], ids=lambda m: m.__name__)
+def test_a_state_of_no_width_is_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="Cell needs a hidden_size of at least 1, not 0"):
+        make(3, 0)

@@ -164,6 +164,8 @@ def test_what_does_not_fit_is_refused() -> None:
         functional.cross_entropy(x, [0.0, 1.0])
     with pytest.raises(IndexError, match="targets: id 3 is out of range; there are 3, from 0"):
         functional.cross_entropy(x, [0, 3])
+    with pytest.raises(IndexError, match="nll_loss's targets: id 3 is out of range"):
+        functional.nll_loss(x, [0, 3])
     with pytest.raises(IndexError, match="id -1 is out of range"):
         functional.cross_entropy(x, [-1, 0])
     with pytest.raises(ValueError, match=r"mse_loss: the prediction has shape \(2, 3\), the target \(2, 1\)"):

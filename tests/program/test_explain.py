@@ -54,8 +54,8 @@ Tensors found by name: weight_ih [16, 3], weight_hh [16, 4], bias_ih [16], bias_
   before  product x @ weight_ih.T, [n, 3] x [3, 16], over 2 rows at once
           kernel: 10 elementwise ops (add, sigmoid, multiply, tanh)
   late    kernel: 18 elementwise ops (multiply, subtract, add)
-          product %51.T @ x, [16, n] x [n, 3], over 2 rows at once: the gradient of weight_ih
-          sum of %51, [n, 16], over 2 rows at once: the gradient of bias_ih and bias_hh
+          product %50.T @ x, [16, n] x [n, 3], over 2 rows at once: the gradient of weight_ih
+          sum of %50, [n, 16], over 2 rows at once: the gradient of bias_ih and bias_hh
 
 6 vertices with an input
   target  C

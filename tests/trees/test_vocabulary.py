@@ -158,3 +158,9 @@ def test_the_vectors_of_sst_cover_nine_of_ten_words(data_root: Path) -> None:
     assert rows.shape == (18281, 100)
     assert np.isfinite(rows).all()
     assert found.mean() > 0.9
+
+
+def test_a_vector_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text("a 1 2\nb nan 2\n")
+    with pytest.raises(ValueError, match=r"v\.txt: the vector of 'b' holds NaN or Inf"):
+        load_vectors(tmp_path / "v.txt", Vocabulary(["<unk>", "a", "b"]))

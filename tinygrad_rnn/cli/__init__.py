@@ -114,6 +114,8 @@ def train(
     The epoch with the best accuracy at the roots of dev is kept, and its figures on test are reported. After a kill,
     the same command with --resume goes on to the very same bits.
 
+    BLAS has one thread, unless OMP_NUM_THREADS or the like is set.
+
     Each epoch prints a line: loss is the cross-entropy per tree of train, summed over its labelled nodes; * marks an
     epoch whose accuracy at the roots of dev is better than that of all before it.
     """

@@ -17,7 +17,7 @@ class Schedule:
         rule: (steps so far, a group's first lr) -> its lr now.
 
     >>> import tinygrad_rnn as tg
-    >>> sgd = SGD([tg.ones(1).requires_grad_()], lr=0.5)
+    >>> sgd = tg.optim.SGD([tg.ones(1).requires_grad_()], lr=0.5)
     >>> schedule = ExponentialLR(sgd, gamma=0.5)
     >>> schedule.step()
     >>> sgd.param_groups[0]["lr"]
