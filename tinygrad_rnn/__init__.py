@@ -16,6 +16,10 @@ N vertices (or rows), E edges.
 
 from typing import TYPE_CHECKING, Any
 
+# The array API's dtypes and constants.
+from numpy import bool, complex64, complex128, float32, float64, int8, int16, int32, int64
+from numpy import e, inf, nan, newaxis, pi, uint8, uint16, uint32, uint64  # isort: skip
+
 from . import autograd, func, nn, ops, optim, tape
 from . import tensor as tensor_module
 from .autograd import backward, checkpoint, enable_grad, grad, gradcheck, is_grad_enabled, no_grad
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from .program.explain import explain
 
 
-def _program(*args: Any) -> bool:
+def _program(*args: Any) -> Any:
     """Run an unfolding compiled, if that can be; the compiler is loaded when the first one wants it."""
     from .program import compiled
 
@@ -62,8 +66,10 @@ tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # 
 
 __all__ = [
     "AnomalyError", "Cell", "DeviceError", "GraphError", "Kids", "Multiset", "Ragged", "Structure", "StructureError",
-    "Tensor", "Unfolding", "autograd", "backward", "cell", "chain", "checkpoint", "default_device", "detect_anomaly",
-    "enable_grad", "explain", "from_networkx", "func", "grad", "gradcheck", "grid", "is_grad_enabled", "manual_seed",
-    "nn", "no_grad", "ops", "optim", "random", "set_default_device", "unfold", "union",
+    "Tensor", "Unfolding", "autograd", "backward", "bool", "cell", "chain", "checkpoint", "complex64", "complex128",
+    "default_device", "detect_anomaly", "e", "enable_grad", "explain", "float32", "float64", "from_networkx", "func",
+    "grad", "gradcheck", "grid", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "manual_seed", "nan",
+    "newaxis", "nn", "no_grad", "ops", "optim", "pi", "random", "set_default_device", "uint8", "uint16", "uint32",
+    "uint64", "unfold", "union",
 ]  # fmt: skip
 __all__ += ops.__all__

@@ -301,6 +301,8 @@ class Unfolding:
     def parameter_grad(self, parameter: Tensor) -> Tensor:
         """The gradient of a parameter by level, [levels, *shape], after a backward pass: the W^(t), whose sum is .grad.
 
+        Several backward passes add up, as in .grad.
+
         Needs keep=("parameter_grad",).
         """
         if self._kept.parameters is None:

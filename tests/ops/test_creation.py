@@ -127,3 +127,11 @@ def test_no_public_function_says_dim() -> None:
         thing = getattr(tg, name)
         if callable(thing):
             assert not {"dim", "dims", "keepdim"} & set(inspect.signature(thing).parameters), name
+
+
+def test_dtypes_and_constants_are_there_by_the_array_apis_names() -> None:
+    for name in ("bool", "int8", "int64", "uint8", "float32", "float64"):
+        assert tg.zeros(2, dtype=getattr(tg, name)).dtype == getattr(tg, name)
+    assert (tg.pi, tg.e, tg.inf, tg.newaxis) == (np.pi, np.e, np.inf, None)
+    assert set(tg.__all__) <= set(dir(tg))
+    assert all(hasattr(tg, name) for name in dir(tg))
