@@ -589,6 +589,11 @@ def test_inputs_may_be_lists_and_where_the_cell_is_on_the_cpu_arrays(device: str
         tg.unfold(add, tg.chain(3), "abc")
 
 
+def test_what_is_no_structure_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"a cell unfolds over a Structure, not list: tg\.chain\(lengths\), "):
+        tg.unfold(Unary(), [3], tg.ones((3, H)))  # type: ignore[arg-type]
+
+
 def test_rows_that_do_not_fit_are_refused() -> None:
     add = tg.cell(arity=1, state={"h": 1})(lambda x, kids, context=None: kids[0].h + x)
     pair, x = tg.chain([1, 1]), tg.ones((2, 1))

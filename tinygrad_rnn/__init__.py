@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 # The array API's dtypes and constants.
 from numpy import bool, complex64, complex128, float32, float64, int8, int16, int32, int64
+
 from numpy import e, inf, nan, newaxis, pi, uint8, uint16, uint32, uint64  # isort: skip
 
 from . import autograd, func, nn, ops, optim, tape

@@ -134,6 +134,9 @@ class Cells:
 
     def check(self, structure: Structure) -> None:
         """Refuse a structure whose vertices have other slots, or its examples other states, than the cells read."""
+        if not hasattr(structure, "kinds_used"):
+            remedy = "tg.chain(lengths), tg.from_networkx(graph) and trees.batch(trees)[0] make one"
+            raise TypeError(f"a cell unfolds over a Structure, not {name_of(structure)}: {remedy}")
         for kind in structure.kinds_used:
             cell, _ = self.of(kind)
             if cell.arity is None or (structure.named and structure.slots <= cell.arity):

@@ -33,7 +33,10 @@ def batch(trees: Iterable[Tree], vocabulary: Vocabulary | None = None) -> tuple[
     """The disjoint union of trees as a structure, and the integers beside it.
 
     Vertices are numbered in post-order, one tree after another. Edges go from children to parents, the slot
-    says which child, the example which tree; the kind of a leaf is 0, of an inner node 1.
+    says which child, the example which tree; the kind of a leaf is 0, of an inner node 1. One tree is a batch of one.
+
+    Raises:
+        TypeError: something is no tree.
 
     >>> from trees import parse
     >>> structure, integers = batch([parse("(3 (2 a) (4 b))"), parse("(1 c)")], Vocabulary(["?", "a", "b"]))
@@ -42,7 +45,11 @@ def batch(trees: Iterable[Tree], vocabulary: Vocabulary | None = None) -> tuple[
     >>> integers
     Batch(labels=array([2, 4, 3, 1]), leaves=array([0, 1, 3]), words=array([1, 2, 0]), roots=array([2, 3]))
     """
-    spans = [(tree.forest, tree.span) for tree in trees]
+    given = [trees] if isinstance(trees, Tree) else list(trees)
+    for tree in given:
+        if not isinstance(tree, Tree):
+            raise TypeError(f"a batch is of trees, not {type(tree).__name__}; trees.parse(text) makes one of brackets")
+    spans = [(tree.forest, tree.span) for tree in given]
     nothing = np.empty((7, 0), np.int64)
     pieces = [forest.columns[:, span] for forest, span in spans]
     up, slot, labels, height, depth, kind, has_word = np.concatenate([nothing, *pieces], axis=1)

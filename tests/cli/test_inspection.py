@@ -47,6 +47,8 @@ def test_render_draws_the_cell_that_is_asked_for_and_what_a_run_predicts(data: P
     call("train", data, "--out", tmp_path / "run", *TRAIN)
     plain = drawn("tree", a, "--tree", data / "test.txt")
     assert drawn("tree", b, "--run", tmp_path / "run", "--tree", data / "test.txt") != plain
+    unlabelled = drawn("tree", a, "--tree", "( ( x) ( y))")
+    assert drawn("tree", b, "--run", tmp_path / "run", "--tree", "( ( x) ( y))") != unlabelled
 
 
 def test_levels_draws_the_first_ones(tmp_path: Path, call: Any) -> None:

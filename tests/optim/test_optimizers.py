@@ -89,6 +89,11 @@ def test_each_minimises_a_bowl(name: str) -> None:
     assert np.abs(w.numpy() - 1).max() < (0.7 if name == "Adagrad" else 0.1)
 
 
+def test_a_module_is_no_list_of_parameters() -> None:
+    with pytest.raises(TypeError, match=r"Adam: give the parameters of the module, module\.parameters\(\)"):
+        optim.Adam(tg.nn.Linear(1, 1))  # type: ignore[arg-type]
+
+
 def test_parameters_without_a_gradient_stay() -> None:
     used, unused, frozen = parameter([1.0]), parameter([1.0]), tg.tensor([1.0])
     optimizer = optim.AdamW([used, unused, frozen], lr=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +83,9 @@ def test_no_trees_give_an_empty_structure() -> None:
 
 def test_structure_errors_are_value_errors() -> None:
     assert issubclass(StructureError, ValueError)
+
+
+def test_one_tree_is_a_batch_of_one_and_what_is_no_tree_is_refused() -> None:
+    assert batch(parse("(1 (2 a) (3 b))"))[0].size == 3
+    with pytest.raises(TypeError, match=r"a batch is of trees, not str; trees\.parse\(text\) makes one"):
+        batch(["(1 a)"])  # type: ignore[list-item]

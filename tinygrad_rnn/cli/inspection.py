@@ -78,12 +78,14 @@ def picture(
     if kind == "unfolded":
         words = dict(zip(batch.leaves.tolist(), shown.words(), strict=True))
         guesses = classifier.logits(batch).numpy().argmax(axis=1)
-        learnt = np.flatnonzero(batch.labels >= 0).tolist() if with_predictions else []
+        labelled = batch.labels >= 0  # nodes without a label among others, such as ListOps' tokens, were not learnt
+        learnt = np.flatnonzero(labelled | ~labelled.any()).tolist() if with_predictions else []
         outputs = {v: guesses[v] for v in learnt}
         return viz.unfolded(classifier.unfold(batch), words, outputs, None if levels is None else range(levels))
     if not with_predictions:
         return viz.tree(shown)
     found = model.predict([shown])[0]
     classes = [*[None] * (shown.size - len(found)), *found]
-    labels = shown.arrays().labels  # nodes without one, such as ListOps' tokens, were not learnt
-    return viz.tree(shown, [None if label == "" else c for c, label in zip(classes, labels, strict=True)])
+    labels = shown.arrays().labels
+    some = any(label != "" for label in labels)
+    return viz.tree(shown, [None if some and label == "" else c for c, label in zip(classes, labels, strict=True)])

@@ -46,6 +46,8 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
+        if hasattr(params, "parameters"):
+            raise TypeError(f"{type(self).__name__}: give the parameters of the module, module.parameters()")
         given: list[Any] = [params] if isinstance(params, Tensor | Mapping) else list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: no parameters to optimise")

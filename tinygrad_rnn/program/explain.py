@@ -30,6 +30,7 @@ the others once over all rows. n, e: rows, edges. %k: value k of the graph."""
 REMEDIES = {
     "can't find again": "pass it as context, or make it an attribute of the cell",
     "branches on a value": "compute both sides, and choose between them row by row with tg.where",
+    "is not traced": "use ops of tinygrad_rnn on rows alone; look at numbers outside of the cell, in run.all()",
     "writes to an attribute": "return what the next vertices need as a part of the state",
     "changes a list or a dict": "return what the next vertices need as a part of the state",
     "two traces of it differ": "let the cell compute the same at every call; give it what changes as inputs or context",
