@@ -150,11 +150,11 @@ def test_item_assignment_writes_a_fresh_buffer() -> None:
     assert (x.tolist(), view.tolist()) == ([7, 8, 9], [1, 2])
     assert x.data is not old
     for recorded in (tg.tensor([1.0], requires_grad=True), tg.tensor([1.0], requires_grad=True) * 2):
-        for into, value in ((recorded, 1), (x, recorded[0])):
-            with pytest.raises(
-                GraphError, match=r"nothing recorded is assigned or assigned into; use where\(\) or conc"
-            ):
+        for into, value, what in ((recorded, 1, "a recorded Tensor is not"), (x, recorded[0], "the value's gradient")):
+            with pytest.raises(GraphError, match=rf"{what}.*; use where\(\) or concat\(\), or detach\(\)"):
                 into[0] = value
+        with tg.no_grad():
+            x[0] = recorded[0]
 
 
 def test_requires_grad_is_set_on_leaves_only() -> None:

@@ -40,8 +40,9 @@ def check_context(context: Any, examples: int) -> None:
     """
     waiting = [("", context)]
     for where, part in waiting:  # which grows as it is read
-        if isinstance(part, Tensor) and len(part) != examples:
-            raise StructureError(f"the context{where} has {len(part)} rows for {examples} examples")
+        if isinstance(part, Tensor) and part.data.shape[:1] != (examples,):
+            rows = len(part) if part.ndim else "no"
+            raise StructureError(f"the context{where} has {rows} rows for {examples} examples")
         if isinstance(part, Mapping):
             waiting += [(f"{where}[{name!r}]", value) for name, value in part.items()]
         elif isinstance(part, tuple) and not isinstance(part, Ragged):

@@ -91,10 +91,13 @@ def vjp(fn: Function, *primals: Any) -> tuple[Tensor, Callable[[Tensor], tuple[T
     return output, lambda cotangent: tuple(_gradients(output, inputs, cotangent))
 
 
-def _check_tangents(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> None:
-    shapes = [[ops.as_tensor(x).shape for x in given] for given in (primals, tangents)]
+def _paired(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Primals and tangents, refused if their shapes differ."""
+    pair = list(primals), list(tangents)
+    shapes = [[ops.as_tensor(x).shape for x in given] for given in pair]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name} takes a tangent for each primal, of its shape: {shapes[0]}, not {shapes[1]}")
+    return pair
 
 
 @autograd.enable_grad()
@@ -105,7 +108,7 @@ def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[
     >>> jvp(lambda x: x * x, [tg.tensor(3.0)], [tg.tensor(1.0)])[1].item()
     6.0
     """
-    _check_tangents("jvp", primals, tangents)
+    primals, tangents = _paired("jvp", primals, tangents)
     output, pullback = vjp(fn, *primals)
     cotangent = ops.zeros_like(output).requires_grad_()
     pulled = pullback(cotangent)
@@ -123,7 +126,7 @@ def hvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[
     >>> hvp(lambda x: (x**3).sum(), [tg.tensor([1.0, 2.0])], [tg.tensor([1.0, 0.0])])[0].tolist()
     [6.0, 0.0]
     """
-    _check_tangents("hvp", primals, tangents)
+    primals, tangents = _paired("hvp", primals, tangents)
     full, inputs = _at(primals, tuple(range(len(primals))))
     value, total = _number(fn(*full)), ops.zeros(())
     for gradient, tangent in zip(_gradients(value, inputs), tangents, strict=True):

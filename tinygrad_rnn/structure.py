@@ -303,9 +303,9 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
     if reverse:
         source, target = target, source
     filled: dict[tuple[int, int], int] = {}
-    for u, v, k in zip(source, target, slots, strict=True):
-        if k >= 0 and filled.setdefault((v, k), u) != u:
-            raise StructureError(f"{[*ids][v]!r}: slot {k} is filled by {[*ids][filled[v, k]]!r} and by {[*ids][u]!r}")
+    for e, (u, v, k) in enumerate(zip(source, target, slots, strict=True)):
+        if k >= 0 and (d := filled.setdefault((v, k), e)) != e:
+            raise StructureError(f"{[*ids][v]!r}: slot {k} is filled by {[*ids][source[d]]!r} and by {[*ids][u]!r}")
     kinds = [data.get("kind") for _, data in graph.nodes(data=True)]
     if 0 < sum(k is None for k in kinds) < len(kinds):
         raise StructureError(f"node {list(ids)[kinds.index(None)]!r} has no kind, and others have one")

@@ -229,10 +229,10 @@ class Tensor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write into a fresh buffer and rebind it: no other Tensor changes."""
-        if self.node is not None or (isinstance(value, Tensor) and value.node is not None):
-            raise GraphError(
-                "nothing recorded is assigned or assigned into; use where() or concat(), or detach() it first"
-            )
+        lost = isinstance(value, Tensor) and value.node is not None and autograd.is_grad_enabled()
+        if self.node is not None or lost:
+            what = "the value's gradient would be lost" if lost else "a recorded Tensor is not assigned into"
+            raise GraphError(f"{what}; use where() or concat(), or detach() it first")
         fresh = self.data.copy()
         fresh[ops.raw_index(key, backend.of(fresh))] = value.data if isinstance(value, Tensor) else value
         self.data = fresh

@@ -268,7 +268,7 @@ class Unfolding:
         Raises:
             StructureError: no such vertex, or no integers.
         """
-        wanted = ints("ids", np.atleast_1d(ids), kinds="iu")
+        wanted = ints("ids", np.ravel(ids), kinds="iu")
         wrong = wanted[(wanted < 0) | (wanted >= self.size)]
         if len(wrong):
             raise StructureError(f"vertex {wrong[0]} does not exist; ids go from 0 to {self.size - 1}")

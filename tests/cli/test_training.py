@@ -94,7 +94,9 @@ def test_a_run_does_not_go_on_with_other_trees(data: Path, tmp_path: Path, call:
 def test_what_a_kill_has_left_is_not_left_for_ever(data: Path, tmp_path: Path, call: Any) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    (out / f".{training.CHECKPOINT}.tmp").write_bytes(b"half")
+    left = out / f".{training.CHECKPOINT}.17.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - 4000,) * 2)
     call("train", data, "--out", out, *TRAIN)
     assert sorted(os.listdir(out)) == ["checkpoint.safetensors", "metrics.jsonl", "model.safetensors"]
 

@@ -95,6 +95,8 @@ def test_a_weight_used_at_many_steps_gets_the_sum_of_its_gradients() -> None:
         (lambda a, b: tg.einsum("ij->ik", a), r"einsum\(\[2, 3\] float32\): .*output subscript 'k'"),
         (lambda a, b: tg.einsum("->"), r"einsum\('->'\) needs at least one operand"),
         (lambda a, b: tg.tensordot(a, b, axes=([5], [0])), r"tensordot\(.*\): axes \[5\] and \[0\] are not all there"),
+        (lambda a, b: tg.tensordot(a, b, axes=3), r"tensordot\(.*\): there are no 3 axes to sum over"),
+        (lambda a, b: tg.tensordot(a, b, axes=-1), r"there are no -1 axes to sum over"),
         (lambda a, b: tg.tensordot(a, b, axes=([0], [-3])), r"axes \[0\] and \[-3\] are not all there"),
         (lambda a, b: tg.tensordot(a, b), r"tensordot\(.*\): the axes \[0, 1\] and \[0, 1\] have different lengths"),
         (lambda a, b: tg.outer(a, a), r"outer\(\[2, 3\] float32, \[2, 3\] float32\): the arguments must be vectors"),

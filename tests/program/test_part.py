@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.program.cells import numbers, run, same
+from tests.program.cells import numbers, run, running, same
 from tests.program.plain import targets
 from tinygrad_rnn import nn
 from tinygrad_rnn.native import toolchain
@@ -192,21 +192,32 @@ def test_states_given_away_stay_when_the_forward_pass_is_computed_again() -> Non
     np.testing.assert_array_equal(output.numpy(), before)
 
 
-def test_threads_may_differentiate_one_graph() -> None:
-    net = nn.LSTM(8, 8)
-    loss = net(tg.asarray(numbers(40, 30, 8).astype("f4")))[0].sum()
-    by, found = list(net.parameters()), []
-    expected = [g.numpy() for g in tg.grad(loss, by, retain_graph=True)]
+@targets
+def test_threads_may_differentiate_one_graph(target: str) -> None:
+    w, u, b = by = weights((8, 8), (8, 8), (4, 8), dtype="float32")
+    context, x = weights((30, 4), (30 * 20, 8), dtype="float32")
 
-    def differentiate() -> None:
-        found.extend(tg.grad(loss, by, retain_graph=True) for _ in range(5))
+    @tg.cell(arity=1, state={"h": 8})
+    def cell(x: Any, kids: Any, context: Any) -> Any:
+        return tg.tanh(x @ w + kids[0].h @ u + context @ b)
 
-    threads = [threading.Thread(target=differentiate) for _ in range(4)]
+    with running(target):
+        h = tg.unfold(cell, tg.chain([20] * 30), x, context=context).all().h
+    losses = [(h * (i + 1.0)).sum() for i in range(4)]
+    by = [context, x, *by]
+    expected = [[g.numpy() for g in tg.grad(loss, by, retain_graph=True)] for loss in losses]
+    found: list[list[Any]] = [[] for _ in losses]
+
+    def differentiate(i: int) -> None:
+        found[i].extend(tg.grad(losses[i], by, retain_graph=True) for _ in range(10))
+
+    threads = [threading.Thread(target=differentiate, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 20
-    for gradients in found:
-        for g, wanted in zip(gradients, expected, strict=True):
-            np.testing.assert_array_equal(g.numpy(), wanted)
+    for own, wanted in zip(found, expected, strict=True):
+        assert len(own) == 10
+        for gradients in own:
+            for g, one in zip(gradients, wanted, strict=True):
+                np.testing.assert_array_equal(g.numpy(), one)

@@ -13,7 +13,7 @@ from tinygrad_rnn import training
 
 from . import runs
 from .inspection import picture
-from .training import epochs_of, new_console, report
+from .training import epochs_of, few_threads, new_console, report
 
 SIZES = {False: (6000, 12), True: (200, 2)}  # by --quick: examples, epochs
 
@@ -38,9 +38,10 @@ def run(out: Path, seed: int, quick: bool) -> None:
         parts = runs.read_parts(settings)
         model, optimizer = runs.start(settings, parts)
         runs.claim(folder)
-        for _ in epochs_of(console, model, optimizer, parts, folder, epochs, patience=None, name=f"{cell:9} "):
-            pass
-        roots[cell] = report(console, folder, parts).root
+        with few_threads():
+            for _ in epochs_of(console, model, optimizer, parts, folder, epochs, patience=None, name=f"{cell:9} "):
+                pass
+            roots[cell] = report(console, folder, parts).root
     console.print(
         f"\nright values on {len(parts.test)} unseen expressions: Tree-LSTM {roots['tree-lstm']:.1%}, "
         f"sequential LSTM {roots['lstm']:.1%}  ({time.perf_counter() - started:.0f} s)"

@@ -22,6 +22,14 @@ from . import Stopped, runs
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # who sets one knows how many BLAS shall have
 
 
+def few_threads() -> Any:
+    """Inside, BLAS has one thread, unless the environment says otherwise.
+
+    Products of these sizes gain a tenth by a second one, and lose much where threads wait for a busy core.
+    """
+    return threadpool_limits(None if any(name in os.environ for name in THREADS) else 1, "blas")
+
+
 def new_console() -> Console:
     """Where results go: text as it is, one line a line."""
     return Console(highlight=False, soft_wrap=True, markup=False)
@@ -49,7 +57,7 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts._asdict().items())
     parameters = sum(p.size for p in model.classifier.parameters())
     console.print(f"{settings.data}: {sizes} trees; {settings.cell}, {parameters:,} parameters")
-    with np.errstate(all="ignore"):  # a loss that overflows ends the run with one line of its own
+    with few_threads(), np.errstate(all="ignore"):  # a loss that overflows ends the run with one line of its own
         try:
             for _ in epochs_of(console, model, optimizer, parts, out, epochs, patience, resume):
                 pass
@@ -58,7 +66,8 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
             if not checkpoint.exists():
                 kept = "the first epoch was not done, so nothing is kept"
             raise Stopped(f"stopped by Ctrl-C; {kept}") from None
-    report(console, out, parts)
+    with few_threads():
+        report(console, out, parts)
 
 
 def complete(**options: Any) -> runs.Settings:
@@ -78,7 +87,7 @@ def refuse_other_options(now: dict[str, Any], before: dict[str, Any], out: Path)
             raise ValueError(
                 f"{out} was started with {field.name} {a}, not {b}; --resume goes on with the same options"
             )
-    if before["settings"].get("trees") != now["settings"]["trees"]:
+    if before["settings"].get("trees", now["settings"]["trees"]) != now["settings"]["trees"]:
         raise ValueError(f"{out} was started with other trees than those in {now['settings']['data']}")
 
 
@@ -100,10 +109,7 @@ def epochs_of(
     )  # fmt: skip
     batch = model.batcher(parts.train)
     best = training.load(out / training.CHECKPOINT).info["best"] if resume else -1.0
-    # Products of these sizes gain a tenth by a second thread, and lose much where threads wait for a busy core.
-    threads = None if any(name in os.environ for name in THREADS) else 1
-    shown = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with threadpool_limits(threads, "blas"), shown as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{name}epoch", total=len(parts.train), loss=0.0)
 
         def show(p: training.Progress) -> None:

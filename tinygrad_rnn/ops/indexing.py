@@ -142,14 +142,19 @@ segment_sum = scatter_add_rows  # the sums of segments are that adjoint with a s
 
 
 def segment_max(rows: Like, index: Like, count: int, initial: float = 0.0) -> Tensor:
-    """out [count, ...], out[i] the maximum of the rows whose index is i, `initial` where none is above the least."""
+    """out [count, ...]: out[i] is the maximum of the rows whose index is i, `initial` if none is above -inf."""
     rows = as_tensor(rows)
     at = _row_index("segment_max", index, count, rows.data)
     _one_index_per_row("segment_max", rows, at)
     xp = backend.of(rows.data)
-    least = float("-inf") if rows.dtype.kind == "f" else np.iinfo(rows.dtype).min
+    kind = rows.dtype.kind
+    least = float("-inf") if kind == "f" else False if kind == "b" else np.iinfo(rows.dtype).min
     out = xp.segment_max(rows.data, at, count, least)
-    out = xp.where(out == least, initial if rows.dtype.kind == "f" else int(initial), out)
+    if kind == "f":
+        out = xp.where(out == least, initial, out)
+    else:
+        empty = xp.reshape(xp.bincount(at, minlength=count) == 0, (-1, *(1,) * (out.ndim - 1)))
+        out = xp.where(empty, xp.asarray(initial, dtype=out.dtype), out)
     return record(TABLE["segment_max"], out, (rows.node,), (out, rows.data, at))
 
 

@@ -98,10 +98,13 @@ def tensordot(x1: Like, x2: Like, /, *, axes: int | tuple[Sequence[int], Sequenc
     """The sum of products over pairs of axes: the last `axes` of x1 with the first of x2, or the axes named."""
     a, b = as_tensor(x1), as_tensor(x2)
     if isinstance(axes, int):
+        if not 0 <= axes <= a.ndim or axes > b.ndim:
+            raise explain(ValueError(f"there are no {axes} axes to sum over"), "tensordot", a, b)
         axes = (range(a.ndim - axes, a.ndim), range(axes))
-    if any(not -x.ndim <= i < x.ndim for x, given in zip((a, b), axes, strict=True) for i in given):
-        raise explain(ValueError(f"axes {[*axes[0]]} and {[*axes[1]]} are not all there"), "tensordot", a, b)
-    left, right = [i % a.ndim for i in axes[0]], [i % b.ndim for i in axes[1]]
+    named = [list(given) for given in axes]
+    if any(not -x.ndim <= i < x.ndim for x, given in zip((a, b), named, strict=True) for i in given):
+        raise explain(ValueError(f"axes {named[0]} and {named[1]} are not all there"), "tensordot", a, b)
+    left, right = [i % a.ndim for i in named[0]], [i % b.ndim for i in named[1]]
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
         reason = ValueError(f"the axes {left} and {right} have different lengths")
         raise explain(reason, "tensordot", a, b)

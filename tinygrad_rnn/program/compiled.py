@@ -149,6 +149,10 @@ class Backward:
 
     def __call__(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         """The gradients of the parents, from those of the states by field."""
+        with self.running.lock:  # one graph may be differentiated by several threads
+            return self._of_run(g, needed)
+
+    def _of_run(self, g: dict[int, Any], needed: list[bool]) -> list[Any]:
         p, layout = self.prepared, self.prepared.layout
         found, initial = self.running.backward(g)
         total: dict[Node, Any] = {}
@@ -219,17 +223,19 @@ class Backward:
         return now.twin(cell, before.tensors.__getitem__).cell
 
     def recorded(self, g: dict[int, Any], needed: list[bool], kept: list[np.ndarray]) -> list[Any]:
-        """The derivative recorded: of the eager unfolding of the same Tensors, with the arrays that they had."""
+        """The derivative recorded: of the eager unfolding of the same Tensors.
+
+        Raises:
+            GraphError: one of them has another array than it had when they were unfolded.
+        """
+        if any(t.data is not array for t, array in zip(self.prepared.given, kept, strict=True)):
+            names = " and ".join(map(name_of, self.prepared.cells.values()))
+            raise tape.GraphError(
+                f"a Tensor that {names} was unfolded with was assigned to since, and a backward pass that is recorded "
+                "(create_graph=True) unfolds it again; run it before the assignment"
+            )
         since = tape.next_serial()
-        pairs = zip(self.prepared.given, kept, strict=True)
-        rebound = [(t, t.data, array) for t, array in pairs if t.data is not array]
-        try:
-            for t, _, array in rebound:
-                t.data = array
-            states = self.eager()
-        finally:
-            for t, now, _ in rebound:
-                t.data = now
+        states = self.eager()
         starts = [(node, value) for f, value in g.items() if (node := states[f].node) is not None]
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)

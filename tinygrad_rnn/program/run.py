@@ -39,10 +39,10 @@ class Run:
         self.total: list[np.ndarray] = []
         self.owners: list[weakref.ref[Any]] = []
         self.resting = False
+        self.lock = threading.Lock()  # who differentiates it holds it
         self.spoiled = False  # the backward pass has written over what it read
         self.frames = [Frame(m, v, self.lasts) for m, v in zip(machines, layout.variants, strict=True)]
         self._take_states([np.empty((rows, *value.shape[1:]), value.dtype) for value in initial])
-        self._lock = threading.Lock()
 
     def _take_states(self, states: list[np.ndarray]) -> None:
         self.states = states
@@ -132,10 +132,6 @@ class Run:
         Returns:
             for each variant its gradients by key, and those of the initial states by field.
         """
-        with self._lock:  # one graph may be differentiated by several threads
-            return self._backward(gradients)
-
-    def _backward(self, gradients: dict[int, np.ndarray]) -> tuple[list[dict[Any, np.ndarray]], list[np.ndarray]]:
         if self.spoiled:
             if not self.lasts:  # the states were given away
                 self._take_states([state.copy() for state in self.states])

@@ -35,7 +35,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         OSError: it can't be written (no such folder, a full disk); what stood there still does.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a kill left is not there for ever
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
