@@ -78,10 +78,10 @@ def test_segments() -> None:
     rows = tg.tensor([[1.0], [5.0], [3.0], [5.0]], requires_grad=True)
     assert tg.segment_max(rows, [0, 2, 2, 2], 4).tolist() == [[1], [0], [5], [0]]
     assert tg.segment_max(rows, [0, 2, 2, 2], 4, initial=-1.0).tolist() == [[1], [-1], [5], [-1]]
-    of_integers = tg.segment_max(tg.tensor([[3], [-1]]), [0, 2], 3)
-    assert (of_integers.tolist(), of_integers.dtype.name) == ([[3], [0], [-1]], "int64")
-    assert tg.segment_max(tg.tensor([0, 0], dtype="uint8"), [0, 0], 2, initial=5).tolist() == [0, 5]
-    assert tg.segment_max(tg.tensor([False, True]), [0, 0], 2).tolist() == [True, False]
+    of_integers = tg.segment_max(tg.tensor([[3], [-1]], dtype="int32"), [0, 2], 3)
+    assert (of_integers.tolist(), of_integers.dtype.name) == ([[3], [0], [-1]], "int32")
+    assert tg.segment_max(tg.tensor([0, 0], dtype="uint32"), [0, 0], 2, initial=5).tolist() == [0, 5]
+    assert tg.segment_max(tg.tensor([False, True], device="cpu"), [0, 0], 2).tolist() == [True, False]
     tg.segment_max(rows, [0, 2, 2, 2], 4).sum().backward()
     assert rows.grad.tolist() == [[1], [0.5], [0], [0.5]]  # the tie is shared, the empty segments give nothing
     assert tg.segment_sum(rows, [3, 0, 3, 0], 4).tolist() == [[10], [0], [0], [4]]
