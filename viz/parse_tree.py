@@ -15,8 +15,8 @@ def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | N
     Args:
         tree: what to draw.
         predictions: a label per node in post-order (the order of `tree.subtrees()` and of `trees.batch`), None where
-            nothing was predicted. Nodes without a label are not judged. Right
-            ones stand in blue ovals; wrong ones, as "predicted ≠ label", in orange boxes.
+            nothing was predicted. Right ones stand in blue ovals; wrong ones, as "predicted ≠ label", in orange boxes.
+            Nodes without a label show what was predicted, and are not judged.
         depth: draw only nodes at most that far from the root.
 
     Returns:
@@ -39,7 +39,7 @@ def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | N
         raise ValueError(f"depth={depth}: the root is at depth 0, so give 0 or more")
     guesses = [None] * len(labels) if predictions is None else [None if p is None else str(p) for p in predictions]
     picture = Picture(direction="TB")
-    if predictions is not None:
+    if any(guess is not None and str(label) for guess, label in zip(guesses, labels, strict=True)):
         picture.caption = "oval: right, box: predicted ≠ label"
     below: list[int] = []
     deepest = 0
@@ -52,11 +52,10 @@ def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | N
             picture.edge(parent, None, kind="branch", slot=slot)
             below.append(len(picture.vertices) - 1)
             continue
-        label = str(labels[node])
-        guess = guesses[node] if label else None  # what has no label can't be wrong
-        wrong = guess is not None and guess != label
-        kind = "label" if guess is None else "wrong" if wrong else "right"
-        here = picture.vertex(f"{guess} ≠ {label}" if wrong else label, kind, id=node)
+        label, guess = str(labels[node]), guesses[node]
+        judged = guess is not None and label != ""  # what has no label can't be wrong
+        kind = "label" if not judged else "right" if guess == label else "wrong"
+        here = picture.vertex(f"{guess} ≠ {label}" if kind == "wrong" else label or guess or "", kind, id=node)
         if parent is not None:
             picture.edge(parent, here, kind="branch", slot=slot)
         word = words[node]

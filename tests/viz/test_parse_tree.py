@@ -81,3 +81,12 @@ def test_a_deep_tree_is_laid_out_in_seconds_for_its_words_stand_in_no_line() -> 
     picture = viz.tree(deep(300))
     assert "rank=same" not in picture.dot
     assert engine.render(picture.dot, "svg", len(picture.vertices), timeout=20)
+
+
+def test_a_node_without_a_label_shows_what_was_predicted_and_is_not_judged() -> None:
+    picture = viz.tree(trees.parse("( (2 a) ( b))"), [1, 2, 3][::-1])
+    assert [(v.label, v.kind) for v in picture.vertices if v.kind != "word"] == [
+        ("1", "label"), ("3 ≠ 2", "wrong"), ("2", "label"),
+    ]  # fmt: skip
+    assert "predicted" in picture.dot
+    assert "predicted" not in viz.tree(trees.parse("( ( a) ( b))"), [1, 2, 3]).dot
