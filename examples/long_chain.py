@@ -1,4 +1,4 @@
-"""A gradient through 10,000 steps in a ninth of the memory: windows of a chain that the backward pass computes again.
+"""A gradient through 10,000 steps in a seventh of the memory: windows of a chain that the backward pass computes again.
 
 Backpropagation through time keeps what every step has computed. Cut into windows of about sqrt(T) steps, of which only
 the seams are kept, a chain needs memory of the order of sqrt(T), for one more forward pass (Chen et al. 2016,

@@ -153,8 +153,9 @@ def test_item_assignment_writes_a_fresh_buffer() -> None:
         for into, value, what in ((recorded, 1, "a recorded Tensor is not"), (x, recorded[0], "the value's gradient")):
             with pytest.raises(GraphError, match=rf"{what}.*; use where\(\) or concat\(\), or detach\(\)"):
                 into[0] = value
+        element = recorded[0]
         with tg.no_grad():
-            x[0] = recorded[0]
+            x[0] = element
 
 
 def test_requires_grad_is_set_on_leaves_only() -> None:

@@ -88,7 +88,7 @@ def within(scope: Scope | None) -> Iterator[None]:
 def without_collections() -> Iterator[None]:
     """Inside, keep the garbage collector from going over a growing graph again and again.
 
-    A graph has no cycles, so nothing would be found, and on a long chain the search would take a fifth of the time.
+    A graph has no cycles, so nothing would be found, and on a long chain the search would take a good part of the time.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -47,8 +47,11 @@ def test_render_draws_the_cell_that_is_asked_for_and_what_a_run_predicts(data: P
     call("train", data, "--out", tmp_path / "run", *TRAIN)
     plain = drawn("tree", a, "--tree", data / "test.txt")
     assert drawn("tree", b, "--run", tmp_path / "run", "--tree", data / "test.txt") != plain
-    unlabelled = drawn("tree", a, "--tree", "( ( x) ( y))")
-    assert drawn("tree", b, "--run", tmp_path / "run", "--tree", "( ( x) ( y))") != unlabelled
+    unlabelled = "( ( x) ( y))"
+    assert drawn("tree", b, "--run", tmp_path / "run", "--tree", unlabelled) != drawn("tree", a, "--tree", unlabelled)
+    found = drawn("unfolded", a, "--run", tmp_path / "run", "--tree", unlabelled)
+    without = drawn("unfolded", b, "--run", tmp_path / "run", "--tree", "((1 x) ( y))")
+    assert found.count("\n") > without.count("\n"), "a prediction for each node, not for the one that has a label"
 
 
 def test_levels_draws_the_first_ones(tmp_path: Path, call: Any) -> None:

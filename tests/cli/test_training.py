@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import trees
 from tests.cli.called import COMMAND, ROOT, TRAIN, rows
@@ -98,7 +98,15 @@ def test_what_a_kill_has_left_is_not_left_for_ever(data: Path, tmp_path: Path, c
     left.write_bytes(b"half")
     os.utime(left, (time.time() - 4000,) * 2)
     call("train", data, "--out", out, *TRAIN)
-    assert sorted(os.listdir(out)) == ["checkpoint.safetensors", "metrics.jsonl", "model.safetensors"]
+    assert not left.exists()
+
+
+def test_what_another_process_writes_now_is_left_alone(data: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / f".{training.CHECKPOINT}.17.tmp").write_bytes(b"half")
+    call("train", data, "--out", out, *TRAIN)
+    assert (out / f".{training.CHECKPOINT}.17.tmp").read_bytes() == b"half"
 
 
 @pytest.mark.parametrize("asked", [None, "2"])
@@ -109,7 +117,6 @@ def test_blas_has_one_thread_unless_the_environment_says_otherwise(
         monkeypatch.delenv(name, raising=False)
     if asked:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    before = [pool["num_threads"] for pool in threadpool_info()]
     seen = []
 
     fit = training.fit
@@ -119,9 +126,13 @@ def test_blas_has_one_thread_unless_the_environment_says_otherwise(
         return fit(*args, **options)
 
     monkeypatch.setattr(training, "fit", noting)
-    assert call("train", data, "--out", tmp_path / "run", *TRAIN).code == 0
-    assert seen == [before if asked else [1] * len(before)]
-    assert [pool["num_threads"] for pool in threadpool_info()] == before
+    with threadpool_limits(2, "blas"):
+        before = [pool["num_threads"] for pool in threadpool_info()]
+        assert call("train", data, "--out", tmp_path / "run", *TRAIN).code == 0
+        assert [pool["num_threads"] for pool in threadpool_info()] == before
+    wanted = before if asked else [1] * len(before)
+    assert seen == [wanted]
+    assert set(before) == {2}, "else it shows nothing"
 
 
 def test_the_names_offered_are_the_names_known() -> None:

@@ -51,7 +51,7 @@ def run_demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="A few seconds, to see that everything works.")] = False,
 ) -> None:
-    """A Tree-LSTM against a sequential LSTM on ListOps, with pictures. No download; about a minute on two cores.
+    """A Tree-LSTM against a sequential LSTM on ListOps, with pictures. No download; less than a minute.
 
     In the table of epochs, loss and * are as `train --help` says.
     """
