@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
@@ -35,7 +36,8 @@ class Row:
     Args:
         name: the op's name, which is also the name of the function of `xp` that computes it.
         tensors: the names of the op's differentiable arguments, in the order of the node's parents.
-        vjps: one function per argument, `(xp, g, *saved) -> gradient`, or None where there is no derivative.
+        vjps: one function per argument, `(xp, g, *saved) -> gradient`, or None where there is no derivative; the node
+            has as many parents, None where an argument was left out.
         joint: in place of `vjps`, one function `(xp, g, needed, *saved) -> gradients` for ops of many arguments;
             needed[i] tells whether argument i wants its gradient.
 
@@ -44,11 +46,11 @@ class Row:
     pass is recorded, arguments and result come back as Tensors of the graph.
     """
 
-    __slots__ = ("broadcasts", "joint", "keeps_out", "keeps_tensors", "name", "on_numpy", "roles", "vjps")
+    __slots__ = ("exact", "joint", "keeps", "keeps_out", "keeps_tensors", "name", "on_numpy", "places", "roles", "vjps")
 
     def __init__(self, name: str, tensors: tuple[str, ...], vjps: tuple[Any, ...] = (), joint: Any = None) -> None:
-        self.name, self.vjps, self.joint = name, vjps, joint
-        self.broadcasts = len(tensors) > 1 or name == "broadcast_to"  # so a gradient may need summing
+        self.name, self.vjps, self.joint, self.places = name, vjps, joint, tuple(range(len(vjps)))
+        self.exact = len(tensors) < 2 and name != "broadcast_to"  # so that no gradient needs summing
         self.on_numpy: Any = FASTER.get(name) or getattr(backend.NUMPY, name, None)  # found once for the hot path
         source = joint or next(v for v in vjps if v is not None)
         code = source.__code__
@@ -56,7 +58,7 @@ class Row:
         # -1: the result, -2: a constant, -3: the sequence of all arguments, else the argument's position.
         roles = {"out": -1, "tensors": -3} | {n: i for i, n in enumerate(tensors)}
         self.roles = tuple(roles.get(n, -2) for n in saved)
-        self.keeps_out, self.keeps_tensors = -1 in self.roles, any(r >= 0 for r in self.roles)
+        self.keeps, self.keeps_out, self.keeps_tensors = len(saved), -1 in self.roles, max(self.roles, default=-1) >= 0
 
 
 class Node:
@@ -98,13 +100,17 @@ class Node:
 LEAF = Row("leaf", (), (lambda xp, g: g,))
 
 
+# One tuple for equal shapes: elementwise ops hand it on, so that the walk knows by `is` what fits.
+_one: Callable[[tuple[int, ...]], tuple[int, ...]] = lru_cache(maxsize=256)(tuple)
+
+
 class Leaf(Node):
     """The node of a Tensor that gradients are accumulated for."""
 
     __slots__ = ("grad",)
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(LEAF, (), (), shape)
+        super().__init__(LEAF, (), (), _one(shape))
         self.grad: Gradient | Rows | None = None
 
 
@@ -153,6 +159,28 @@ def _leading_to(order: Sequence[Node], targets: set[Node]) -> set[Node]:
     return leading
 
 
+def _receive(grads: dict[Node, Any], parent: Node, c: Gradient, xp: Any, maker: str, scope: Scope | None) -> None:
+    """Add what `maker`'s derivative gives a parent to the gradients: waiting, to be summed over axes, or watched."""
+    waits = c.__class__ is Part or c.__class__ is Product
+    if thread.now.anomaly and c.__class__ is not Product:
+        refuse_non_finite(c, f"the gradient that {maker} gives", scope)
+    if not waits and c.shape != parent.shape:
+        c = unbroadcast(xp, c, parent.shape)
+    if scope is not None and scope.observer is not None and parent.__class__ is Leaf:
+        scope.observer(xp, scope.level, parent, c)
+    before = grads.get(parent)
+    if before is None and not waits:
+        grads[parent] = c
+    elif waits or before.__class__ is Bag:
+        if before.__class__ is not Bag:
+            before = grads[parent] = Bag(before[0] if before.__class__ is list else before)
+        before.add(c)
+    elif before.__class__ is list:
+        before[0] = before[0] + c
+    else:
+        grads[parent] = before + c if xp is tensors else [before + c]
+
+
 def run_backward(
     outputs: Sequence[Node],
     gradients: Sequence[Gradient],
@@ -178,8 +206,7 @@ def run_backward(
         GraphError: a node was freed by an earlier pass, or an array it saved was written to since.
         AnomalyError: under `detect_anomaly()`, a gradient is NaN or Inf.
     """
-    partial = inputs is not None
-    wanted = set(inputs or ())
+    partial, wanted = inputs is not None, set(inputs or ())
     order = reachable(outputs, since)
     leading: set[Node] = set()
     if partial:
@@ -193,30 +220,8 @@ def run_backward(
     last_write = writes.last_write
     xp: Any = tensors if create_graph else None
     kind: Any = None  # the class of the gradients that come: it says which xp
-    maker = "the seed"  # the op whose derivative is computed, for errors
-
-    def receive(parent: Node, c: Gradient, scope: Scope | None) -> None:
-        waits = c.__class__ is Part or c.__class__ is Product
-        if anomaly and c.__class__ is not Product:
-            refuse_non_finite(c, f"the gradient that {maker} gives", scope)
-        if not waits and c.shape != parent.shape:
-            c = unbroadcast(xp, c, parent.shape)
-        if scope is not None and scope.observer is not None and parent.__class__ is Leaf:
-            scope.observer(xp, scope.level, parent, c)
-        before = grads.get(parent)
-        if before is None and not waits:
-            grads[parent] = c
-        elif waits or before.__class__ is Bag:
-            if before.__class__ is not Bag:
-                before = grads[parent] = Bag(before[0] if before.__class__ is list else before)
-            before.add(c)
-        elif before.__class__ is list:
-            before[0] = before[0] + c
-        else:
-            grads[parent] = before + c if create_graph else [before + c]
-
     for node, g in zip(outputs, gradients, strict=True):
-        receive(node, g, None)
+        _receive(grads, node, g, xp, "the seed", None)
     for node in order:
         g = grads.pop(node, None)
         if g is None:
@@ -255,11 +260,11 @@ def run_backward(
             _refuse_stale(node)
         if create_graph:
             saved = _as_tensors(node)
-        maker = row.name
         if row.vjps:
             watched = anomaly or (scope is not None and scope.observer is not None)
-            kept = len(saved)
-            for vjp, parent in zip(row.vjps, parents):
+            kept, exact, shape = row.keeps, row.exact, node.shape
+            for i in row.places:  # a zip would cost more than a derivative's call
+                vjp, parent = row.vjps[i], parents[i]
                 if parent is None or (partial and parent not in leading):
                     continue
                 # A starred call costs twice a plain one, and most rows save two arrays or fewer.
@@ -269,8 +274,8 @@ def run_backward(
                     else vjp(xp, g, saved[0]) if kept
                     else vjp(xp, g)
                 )  # fmt: skip
-                # What `receive` would do, for most contributions.
-                if c.__class__ is kind and not watched and (not row.broadcasts or c.shape == parent.shape):
+                # What `_receive` would do, for most contributions.
+                if c.__class__ is kind and not watched and (exact or parent.shape is shape or c.shape == parent.shape):
                     before = grads.get(parent)
                     if before is None:
                         grads[parent] = c
@@ -279,12 +284,12 @@ def run_backward(
                         # In place, but for one element, where that is slow.
                         before[0] = before[0] + c if c.size == 1 else operator.iadd(before[0], c)  # type: ignore[no-untyped-call]
                         continue
-                receive(parent, c, scope)
+                _receive(grads, parent, c, xp, row.name, scope)
         else:
             needed = [p is not None and (not partial or p in leading) for p in parents]
             for parent, c in zip(parents, row.joint(xp, g, needed, *saved), strict=True):
                 if c is not None:
-                    receive(parent, c, scope)
+                    _receive(grads, parent, c, xp, row.name, scope)
         if not retain_graph:
             node.saved, node.parents = None, ()
     return results

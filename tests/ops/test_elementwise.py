@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -144,3 +145,19 @@ def test_shapes_that_do_not_fit_are_named_with_the_op(act: Any, message: str) ->
 def test_dtypes_that_do_not_fit_are_named_with_the_op(act: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         act(tg.ones(3))
+
+
+def test_a_declared_op_keeps_its_name_arguments_and_documentation() -> None:
+    assert (tg.multiply.__name__, tg.multiply.__doc__) == ("multiply", "x1 * x2.")
+    assert list(inspect.signature(tg.multiply).parameters) == ["x1", "x2"]
+    assert tg.multiply(x2=2.0, x1=tg.ones(1)).tolist() == [2.0]
+
+
+def test_nodes_of_equal_shapes_share_one_tuple_and_others_do_not() -> None:
+    x, y, row = (tg.ones(shape).requires_grad_() for shape in ((2, 3), (2, 3), (3,)))
+    for out in (x * y, x + row, tg.tanh(x) - y, tg.ones((2, 3)) * x):
+        assert out.node.shape is x.node.shape is y.node.shape
+    out = row * x
+    assert out.node.shape == (2, 3) and row.node.shape == (3,)
+    out.sum().backward()
+    assert row.grad.shape == (3,)

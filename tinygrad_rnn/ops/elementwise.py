@@ -1,183 +1,271 @@
-"""Elementwise ops, by the array API's names. Each takes Tensors, arrays or scalars and gives a Tensor."""
+"""Elementwise ops, by the array API's names. Each takes Tensors, arrays or scalars and gives a Tensor.
+
+Most are declared: `_unary` and `_binary` make the op that a name, arguments and docstring announce. One function, and
+no call between, is what keeps a small op cheap.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from numpy import ndarray
 
 from .. import backend
+from ..tape import Node, next_serial, thread
 from ..tensor import Tensor
 from .derivatives import TABLE
-from .recording import (
-    DEFAULT_FLOAT,
-    Like,
-    as_tensor,
-    astype,
-    binary,
-    explain,
-    one_device,
-    plain,
-    promote,
-    record,
-    unary,
-)
+from .recording import DEFAULT_FLOAT, Like, as_tensor, astype, explain, one_device, plain, promote, record
+
+Op = TypeVar("Op", bound=Callable[..., Tensor])
+_new: Any = object.__new__
 
 
+def _unary(declared: Op) -> Op:
+    """The declared op of one argument; where it makes floats of integers, they are the default float32."""
+    name = declared.__name__
+    row = TABLE[name]
+    on_numpy, keeps_out, keeps_x = row.on_numpy, row.keeps_out, row.keeps_tensors
+
+    @wraps(declared)
+    def op(x: Like) -> Tensor:
+        if x.__class__ is not Tensor:
+            x = as_tensor(x)
+        a = x.data
+        try:
+            out = on_numpy(a) if a.__class__ is ndarray else getattr(backend.of(a), name)(a)
+        except Exception as error:
+            raise explain(error, name, x) from error
+        if out.__class__ is not a.__class__:
+            out = backend.of(a).asarray(out)
+        if out.dtype is not a.dtype and a.dtype.kind in "biu" and out.dtype.kind == "f":
+            return op(astype(x, DEFAULT_FLOAT))
+        node, now = x.node, thread.now
+        saved = (out,) if keeps_out else (a,) if keeps_x else ()
+        if now.plain:  # what `record` would do, for most; objects are made by hand, for a call of __init__ costs more
+            made: Tensor = _new(Tensor)
+            made.data, made.node = out, None
+            if node is not None:
+                made.node = new = _new(Node)
+                new.row, new.parents, new.saved = row, (node,), saved
+                new.shape, new.scope, new.serial = node.shape, now.scope, next_serial()
+            return made
+        return record(row, out, (node,), saved)
+
+    return op  # type: ignore[return-value]
+
+
+def _binary(declared: Op) -> Op:
+    """The declared op of two arguments, with broadcasting and promotion."""
+    name = declared.__name__.removeprefix("_")
+    row = TABLE[name]
+    on_numpy, keeps_out, keeps_both = row.on_numpy, row.keeps_out, row.keeps_tensors
+
+    @wraps(declared)
+    def op(x1: Like, x2: Like) -> Tensor:
+        if x1.__class__ is not Tensor or x2.__class__ is not Tensor:
+            return mixed(*promote(name, x1, x2))
+        a, b = x1.data, x2.data
+        if a.__class__ is not b.__class__ or a.dtype is not b.dtype:
+            return mixed(*promote(name, x1, x2))
+        try:
+            out = on_numpy(a, b) if a.__class__ is ndarray else getattr(backend.of(a), name)(a, b)
+        except Exception as error:
+            raise explain(error, name, x1, x2) from error
+        if out.__class__ is not a.__class__:
+            out = backend.of(a).asarray(out)
+        n1, n2, now = x1.node, x2.node, thread.now
+        saved = (a, b) if keeps_both else ()
+        if keeps_out:
+            saved = (out, *saved)
+        if now.plain:  # as above
+            made: Tensor = _new(Tensor)
+            made.data, made.node = out, None
+            if n1 is not None or n2 is not None:
+                made.node = new = _new(Node)
+                shape, near = out.shape, (n2 if n1 is None else n1).shape  # type: ignore[union-attr]
+                new.row, new.parents, new.saved = row, (n1, n2), saved
+                new.shape = near if near == shape else shape  # one tuple for equal shapes, which the walk asks for
+                new.scope, new.serial = now.scope, next_serial()
+            return made
+        return record(row, out, (n1, n2), saved)
+
+    def mixed(x1: Any, x2: Any) -> Tensor:
+        """The op of promoted operands, one of which may be a scalar."""
+        if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+            if x1.data.dtype is x2.data.dtype:
+                return op(x1, x2)
+            return op(x1, Tensor(x2.data.view(x1.data.dtype), x2.node))  # equal dtypes, two objects
+        a, n1 = (x1.data, x1.node) if isinstance(x1, Tensor) else (x1, None)
+        b, n2 = (x2.data, x2.node) if isinstance(x2, Tensor) else (x2, None)
+        xp = backend.of(a if isinstance(x1, Tensor) else b)
+        try:
+            out = xp.asarray(getattr(xp, name)(a, b))
+        except Exception as error:
+            raise explain(error, name, x1, x2) from error
+        saved = (a, b) if keeps_both else ()
+        return record(row, out, (n1, n2), (out, *saved) if keeps_out else saved)
+
+    return op  # type: ignore[return-value]
+
+
+@_unary
 def positive(x: Like) -> Tensor:
     """+x, a copy."""
-    return unary(TABLE["positive"], x)
 
 
+@_unary
 def negative(x: Like) -> Tensor:
     """-x."""
-    return unary(TABLE["negative"], x)
 
 
+@_unary
 def abs(x: Like) -> Tensor:
     """The absolute value; its derivative at 0 is 0."""
-    return unary(TABLE["abs"], x)
 
 
+@_unary
 def sign(x: Like) -> Tensor:
     """-1, 0 or 1; its derivative is 0 everywhere, as for the other step functions."""
-    return unary(TABLE["sign"], x)
 
 
+@_unary
 def floor(x: Like) -> Tensor:
     """The largest integer not above x."""
-    return unary(TABLE["floor"], x)
 
 
+@_unary
 def ceil(x: Like) -> Tensor:
     """The smallest integer not below x."""
-    return unary(TABLE["ceil"], x)
 
 
+@_unary
 def round(x: Like) -> Tensor:
     """The nearest integer, halves to even."""
-    return unary(TABLE["round"], x)
 
 
+@_unary
 def trunc(x: Like) -> Tensor:
     """The integer part."""
-    return unary(TABLE["trunc"], x)
 
 
+@_unary
 def square(x: Like) -> Tensor:
     """x * x."""
-    return unary(TABLE["square"], x)
 
 
+@_unary
 def reciprocal(x: Like) -> Tensor:
     """1 / x."""
-    return unary(TABLE["reciprocal"], x)
 
 
+@_unary
 def exp(x: Like) -> Tensor:
     """e ** x."""
-    return unary(TABLE["exp"], x)
 
 
+@_unary
 def expm1(x: Like) -> Tensor:
     """e ** x - 1, exact for small x."""
-    return unary(TABLE["expm1"], x)
 
 
+@_unary
 def log(x: Like) -> Tensor:
     """The natural logarithm."""
-    return unary(TABLE["log"], x)
 
 
+@_unary
 def log1p(x: Like) -> Tensor:
     """log(1 + x), exact for small x."""
-    return unary(TABLE["log1p"], x)
 
 
+@_unary
 def log2(x: Like) -> Tensor:
     """The logarithm to base 2."""
-    return unary(TABLE["log2"], x)
 
 
+@_unary
 def log10(x: Like) -> Tensor:
     """The logarithm to base 10."""
-    return unary(TABLE["log10"], x)
 
 
+@_unary
 def sqrt(x: Like) -> Tensor:
     """The square root."""
-    return unary(TABLE["sqrt"], x)
 
 
+@_unary
 def sin(x: Like) -> Tensor:
     """The sine of radians."""
-    return unary(TABLE["sin"], x)
 
 
+@_unary
 def cos(x: Like) -> Tensor:
     """The cosine of radians."""
-    return unary(TABLE["cos"], x)
 
 
+@_unary
 def tan(x: Like) -> Tensor:
     """The tangent of radians."""
-    return unary(TABLE["tan"], x)
 
 
+@_unary
 def asin(x: Like) -> Tensor:
     """The inverse sine, in radians."""
-    return unary(TABLE["asin"], x)
 
 
+@_unary
 def acos(x: Like) -> Tensor:
     """The inverse cosine, in radians."""
-    return unary(TABLE["acos"], x)
 
 
+@_unary
 def atan(x: Like) -> Tensor:
     """The inverse tangent, in radians."""
-    return unary(TABLE["atan"], x)
 
 
+@_unary
 def sinh(x: Like) -> Tensor:
     """The hyperbolic sine."""
-    return unary(TABLE["sinh"], x)
 
 
+@_unary
 def cosh(x: Like) -> Tensor:
     """The hyperbolic cosine."""
-    return unary(TABLE["cosh"], x)
 
 
+@_unary
 def tanh(x: Like) -> Tensor:
     """The hyperbolic tangent.
 
     >>> tanh([0.0, 2.0])
     Tensor([0.       , 0.9640276], dtype=float32)
     """
-    return unary(TABLE["tanh"], x)
 
 
+@_unary
 def asinh(x: Like) -> Tensor:
     """The inverse hyperbolic sine."""
-    return unary(TABLE["asinh"], x)
 
 
+@_unary
 def acosh(x: Like) -> Tensor:
     """The inverse hyperbolic cosine."""
-    return unary(TABLE["acosh"], x)
 
 
+@_unary
 def atanh(x: Like) -> Tensor:
     """The inverse hyperbolic tangent."""
-    return unary(TABLE["atanh"], x)
 
 
+@_unary
 def sigmoid(x: Like) -> Tensor:
     """1 / (1 + exp(-x)), for any x without overflow.
 
     >>> sigmoid([0.0, -1000.0])
     Tensor([0.5, 0. ], dtype=float32)
     """
-    return unary(TABLE["sigmoid"], x)
 
 
 def relu(x: Like) -> Tensor:
@@ -195,24 +283,28 @@ def softplus(x: Like) -> Tensor:
     return record(TABLE["softplus"], xp.asarray(xp.logaddexp(x.data, 0)), (x.node,), (x.data,))
 
 
+@_unary
 def erf(x: Like) -> Tensor:
     """The error function 2/sqrt(pi) * integral of exp(-t^2) from 0 to x (on the CPU, one element at a time)."""
-    return unary(TABLE["erf"], x)
 
 
+@_binary
 def add(x1: Like, x2: Like) -> Tensor:
     """x1 + x2."""
-    return binary(TABLE["add"], x1, x2)
 
 
+@_binary
 def subtract(x1: Like, x2: Like) -> Tensor:
     """x1 - x2."""
-    return binary(TABLE["subtract"], x1, x2)
 
 
+@_binary
 def multiply(x1: Like, x2: Like) -> Tensor:
     """x1 * x2."""
-    return binary(TABLE["multiply"], x1, x2)
+
+
+@_binary
+def _divide(x1: Like, x2: Like) -> Tensor: ...
 
 
 def divide(x1: Like, x2: Like) -> Tensor:
@@ -220,49 +312,57 @@ def divide(x1: Like, x2: Like) -> Tensor:
     x1, x2 = promote("divide", x1, x2)
     x1 = astype(x1, DEFAULT_FLOAT) if isinstance(x1, Tensor) and x1.dtype.kind in "biu" else x1
     x2 = astype(x2, DEFAULT_FLOAT) if isinstance(x2, Tensor) and x2.dtype.kind in "biu" else x2
-    return binary(TABLE["divide"], x1, x2)
+    return _divide(x1, x2)
 
 
+@_binary
 def floor_divide(x1: Like, x2: Like) -> Tensor:
     """The floor of x1 / x2; its derivative is 0."""
-    return binary(TABLE["floor_divide"], x1, x2)
 
 
+@_binary
 def remainder(x1: Like, x2: Like) -> Tensor:
     """x1 - floor(x1 / x2) * x2, with the sign of x2."""
-    return binary(TABLE["remainder"], x1, x2)
+
+
+@_binary
+def _pow(x1: Like, x2: Like) -> Tensor: ...
 
 
 def pow(x1: Like, x2: Like) -> Tensor:
     """x1 ** x2. The derivative by x2 is taken as 0 where x1 is 0."""
     if type(x2) in (int, float) and x2 == 2 and isinstance(x1, Tensor) and x1.dtype.kind == "f":
         return square(x1)
-    return binary(TABLE["pow"], x1, x2)
+    return _pow(x1, x2)
 
 
+@_binary
 def maximum(x1: Like, x2: Like) -> Tensor:
     """The larger of each pair; at a tie both get half the gradient."""
-    return binary(TABLE["maximum"], x1, x2)
 
 
+@_binary
 def minimum(x1: Like, x2: Like) -> Tensor:
     """The smaller of each pair; at a tie both get half the gradient."""
-    return binary(TABLE["minimum"], x1, x2)
 
 
+@_binary
 def atan2(x1: Like, x2: Like) -> Tensor:
     """The angle of the point (x2, x1), in radians."""
-    return binary(TABLE["atan2"], x1, x2)
 
 
+@_binary
 def hypot(x1: Like, x2: Like) -> Tensor:
     """sqrt(x1^2 + x2^2)."""
-    return binary(TABLE["hypot"], x1, x2)
 
 
+@_binary
 def logaddexp(x1: Like, x2: Like) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
-    return binary(TABLE["logaddexp"], x1, x2)
+
+
+# The operators, without the call between.
+Tensor.__add__, Tensor.__sub__, Tensor.__mul__ = add, subtract, multiply  # type: ignore[method-assign]
 
 
 def where(condition: Like, x1: Like, x2: Like) -> Tensor:

@@ -78,7 +78,7 @@ def linear(x: Like, weight: Like, bias: Like | None = None) -> Tensor:
         out = xp.broadcast_to(out[:1] + rest[0].data, out.shape)  # one row, repeated, stays one
     elif rest:
         out += rest[0].data
-    return record(TABLE["linear"], out, (a.node, w.node, *(b.node for b in rest)), (a.data, w.data))
+    return record(TABLE["linear"], out, (a.node, w.node, rest[0].node if rest else None), (a.data, w.data))
 
 
 def vecdot(x1: Like, x2: Like, /, *, axis: int = -1) -> Tensor:

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from .. import backend, tape
 from ..backend import Array, DeviceError
-from ..tape import Node, Row, next_serial, thread
+from ..tape import Node, Row, thread
 from ..tensor import Tensor
 from .derivatives import TABLE
 
@@ -68,80 +68,6 @@ def record(row: Row, out: Array, parents: tuple[Node | None, ...], saved: tuple[
 def output(out: Array, bundle: Node, number: int) -> Tensor:
     """One result of an operation that has several, whose node is `bundle`."""
     return Tensor(out, Node(TABLE["output"], (bundle,), (number,), out.shape, bundle.scope))
-
-
-def unary(row: Row, x: Like) -> Tensor:
-    """An elementwise op of one argument; where it makes floats of integers, they are the default float32."""
-    if x.__class__ is not Tensor:
-        x = as_tensor(x)
-    a = x.data
-    function = row.on_numpy if a.__class__ is ndarray else getattr(backend.of(a), row.name)
-    try:
-        out = function(a)
-    except Exception as error:
-        raise explain(error, row.name, x) from error
-    if out.__class__ is not a.__class__:
-        out = backend.of(a).asarray(out)
-    if out.dtype is not a.dtype and a.dtype.kind in "biu" and out.dtype.kind == "f":
-        return unary(row, astype(x, DEFAULT_FLOAT))
-    node, now = x.node, thread.now
-    saved = (out,) if row.keeps_out else (a,) if row.keeps_tensors else ()
-    if now.plain:  # what `record` would do, for most; objects are made by hand, for a call of __init__ costs more
-        made: Tensor = _new(Tensor)
-        made.data, made.node = out, None
-        if node is not None:
-            made.node = new = _new(Node)
-            new.row, new.parents, new.saved = row, (node,), saved
-            new.shape, new.scope, new.serial = node.shape, now.scope, next_serial()
-        return made
-    return record(row, out, (node,), saved)
-
-
-def binary(row: Row, x1: Like, x2: Like) -> Tensor:
-    """An elementwise op of two arguments, with broadcasting and promotion."""
-    if x1.__class__ is not Tensor or x2.__class__ is not Tensor:
-        return _mixed(row, *promote(row.name, x1, x2))
-    a, b = x1.data, x2.data
-    if a.__class__ is not b.__class__ or a.dtype is not b.dtype:
-        return _mixed(row, *promote(row.name, x1, x2))
-    function = row.on_numpy if a.__class__ is ndarray else getattr(backend.of(a), row.name)
-    try:
-        out = function(a, b)
-    except Exception as error:
-        raise explain(error, row.name, x1, x2) from error
-    if out.__class__ is not a.__class__:
-        out = backend.of(a).asarray(out)
-    n1, n2 = x1.node, x2.node
-    now = thread.now
-    saved = (a, b) if row.keeps_tensors else ()
-    if row.keeps_out:
-        saved = (out, *saved)
-    if now.plain:  # as above
-        made: Tensor = _new(Tensor)
-        made.data, made.node = out, None
-        if n1 is not None or n2 is not None:
-            made.node = new = _new(Node)
-            new.row, new.parents, new.saved = row, (n1, n2), saved
-            new.shape, new.scope, new.serial = out.shape, now.scope, next_serial()
-        return made
-    return record(row, out, (n1, n2), saved)
-
-
-def _mixed(row: Row, x1: Any, x2: Any) -> Tensor:
-    """The binary op of promoted operands, one of which may be a scalar."""
-    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
-        if x1.data.dtype is x2.data.dtype:
-            return binary(row, x1, x2)
-        return binary(row, x1, Tensor(x2.data.view(x1.data.dtype), x2.node))  # equal dtypes, two objects
-    a, n1 = (x1.data, x1.node) if isinstance(x1, Tensor) else (x1, None)
-    b, n2 = (x2.data, x2.node) if isinstance(x2, Tensor) else (x2, None)
-    xp = backend.of(a if isinstance(x1, Tensor) else b)
-    try:
-        out = xp.asarray(getattr(xp, row.name)(a, b))
-    except Exception as error:
-        raise explain(error, row.name, x1, x2) from error
-    saved = (a, b) if row.keeps_tensors else ()
-    return record(row, out, (n1, n2), (out, *saved) if row.keeps_out else saved)
 
 
 def plain(name: str, *operands: Like, **options: Any) -> Tensor:
