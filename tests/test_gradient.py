@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
+import tinygrad_rnn as tg
 from tinygrad_rnn.gradient import TALL, Bag, Product
 
 
 def test_waiting_products_add_up_and_are_multiplied_before_they_hold_much() -> None:
     rng = np.random.default_rng(0)
-    bag = Bag(None)
-    expected = np.zeros((3, 2))
+    bag, expected = Bag(np.ones((3, 2))), np.ones((3, 2))
     for _ in range(40):
         left, right = rng.standard_normal((TALL // 16, 3)), rng.standard_normal((TALL // 16, 2))
         bag.add(Product(left, right))
         expected += left.T @ right
         assert sum(len(p.left) for p in bag.products) < TALL, "a long chain would hold all its levels' rows"
     np.testing.assert_allclose(bag.total(bag.xp, (3, 2)), expected)
+
+
+def test_a_product_meets_another_and_a_dense_gradient_in_any_order() -> None:
+    w, x = tg.ones((2, 3)).requires_grad_(), tg.tensor([[1.0, 2.0, 3.0]])
+    product, dense = lambda: tg.linear(x, w).sum(), lambda: (w * 10).sum()
+    for parts, expected in (
+        ([product], [1, 2, 3]),
+        ([product, product], [2, 4, 6]),
+        ([product, dense], [11, 12, 13]),
+        ([dense, product], [11, 12, 13]),
+        ([dense, dense, product, product], [22, 24, 26]),
+    ):
+        w.grad = None
+        sum(part() for part in parts).backward()
+        assert w.grad.tolist() == [expected] * 2

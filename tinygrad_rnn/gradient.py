@@ -35,6 +35,11 @@ class Product:
     def __init__(self, left: Array, right: Array) -> None:
         self.left, self.right = left, right
 
+    def dense(self) -> Array:
+        """The product."""
+        xp = backend.of(self.left)
+        return xp.matmul(xp.matrix_transpose(self.left), self.right)
+
 
 class Rows(NamedTuple):
     """The gradient of a table [N, ...] of which only some rows were read: values [E, ...] at rows index [E]."""
@@ -62,11 +67,12 @@ class Bag:
 
     __slots__ = ("dense", "parts", "products", "waiting")
 
-    def __init__(self, dense: Gradient | None) -> None:
-        self.dense = dense
+    def __init__(self, first: Gradient) -> None:
+        self.dense: Gradient | None = None
         self.parts: list[Part] = []
         self.products: list[Product] = []
         self.waiting = 0  # rows of the products
+        self.add(first)
 
     def add(self, c: Gradient) -> None:
         """Take one contribution."""
@@ -91,7 +97,7 @@ class Bag:
         xp = self.xp
         left, right = _joined(xp, [p.left for p in self.products]), _joined(xp, [p.right for p in self.products])
         self.products, self.waiting = [], 0
-        self.add(xp.matmul(xp.matrix_transpose(left), right))
+        self.add(Product(left, right).dense())
 
     def total(self, xp: Any, shape: tuple[int, ...] | None) -> Gradient:
         """The sum of all that came; for an operation of several results a dict of theirs."""
@@ -120,8 +126,9 @@ def _joined(xp: Any, arrays: Sequence[Array]) -> Array:
 def unbroadcast(xp: Any, g: Gradient, shape: Any) -> Gradient:
     """Sum a gradient over the axes along which its argument was broadcast."""
     extra = len(g.shape) - len(shape)
-    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
-    return xp.reshape(xp.sum(g, axis=axes), shape)
+    ones = [i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1]
+    total = xp.sum(g, axis=(*range(extra), *ones))
+    return xp.reshape(total, shape) if ones else total
 
 
 def add_gradients(before: Gradient | Rows | None, g: Gradient | Rows) -> Gradient | Rows:

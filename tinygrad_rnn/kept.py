@@ -59,9 +59,7 @@ class ParameterGradients:
 
     def observe(self, xp: Any, level: int, leaf: tape.Node, c: Any) -> None:
         """Take one contribution of a level to a leaf."""
-        bag = Bag(None)
-        bag.add(c)
-        g = bag.total(xp, leaf.shape)
+        g = Bag(c).total(xp, leaf.shape)
         g = g.data if isinstance(g, Tensor) else g
         levels = self._found.setdefault(leaf, {})
         levels[level] = g if level not in levels else levels[level] + g

@@ -52,8 +52,7 @@ class Row:
         self.name, self.vjps, self.joint, self.places = name, vjps, joint, tuple(range(len(vjps)))
         self.exact = len(tensors) < 2 and name != "broadcast_to"  # so that no gradient needs summing
         self.on_numpy: Any = FASTER.get(name) or getattr(backend.NUMPY, name, None)  # found once for the hot path
-        source = joint or next(v for v in vjps if v is not None)
-        code = source.__code__
+        code = (joint or next(v for v in vjps if v is not None)).__code__
         saved = code.co_varnames[3 if joint else 2 : code.co_argcount]
         # -1: the result, -2: a constant, -3: the sequence of all arguments, else the argument's position.
         roles = {"out": -1, "tensors": -3} | {n: i for i, n in enumerate(tensors)}
@@ -93,8 +92,7 @@ class Node:
         return f"{self.row.name} ({result}{f', {self.scope}' if self.scope else ''})"
 
     def __repr__(self) -> str:
-        where = f" in {self.scope}" if self.scope else ""
-        return f"<Node {self.row.name} {self.shape} #{self.serial}{where}>"
+        return f"<Node {self.row.name} {self.shape} #{self.serial}{f' in {self.scope}' if self.scope else ''}>"
 
 
 LEAF = Row("leaf", (), (lambda xp, g: g,))
@@ -169,9 +167,9 @@ def _receive(grads: dict[Node, Any], parent: Node, c: Gradient, xp: Any, maker: 
     if scope is not None and scope.observer is not None and parent.__class__ is Leaf:
         scope.observer(xp, scope.level, parent, c)
     before = grads.get(parent)
-    if before is None and not waits:
-        grads[parent] = c
-    elif waits or before.__class__ is Bag:
+    if before is None and c.__class__ is not Part:
+        grads[parent] = c  # a product too: most stay alone
+    elif waits or before.__class__ is Bag or before.__class__ is Product:
         if before.__class__ is not Bag:
             before = grads[parent] = Bag(before[0] if before.__class__ is list else before)
         before.add(c)
@@ -213,7 +211,7 @@ def run_backward(
         # Inputs older than `since` are ends, not ways on.
         order += sorted(wanted.difference(order), key=operator.attrgetter("serial"), reverse=True)
         leading = _leading_to(order, wanted)
-    grads: dict[Node, Any] = {}  # a gradient by reference, [a fresh sum], which is ours to add to, or a Bag
+    grads: dict[Node, Any] = {}  # a gradient by reference, [a fresh sum], which is ours to add to, a Product or a Bag
     results: dict[Node, Gradient] = {}
     hooked = _hooks.data  # type: ignore[attr-defined]  # as a plain dict it is tested at no cost
     anomaly = thread.now.anomaly
@@ -230,6 +228,8 @@ def run_backward(
         if g.__class__ is not kind:
             if g.__class__ is list:
                 g = g[0]
+            elif g.__class__ is Product:
+                g = g.dense()
             kind = g.__class__
             if kind is Bag:
                 kind = None  # the next bag must be opened too

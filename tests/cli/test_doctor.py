@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.cli import doctor
 from tinygrad_rnn.native import toolchain
 
 
@@ -48,3 +49,17 @@ def test_doctor_says_what_the_environment_forbids(
 ) -> None:
     monkeypatch.setenv("TINYGRAD_RNN_COMPILE", how)
     assert f"TINYGRAD_RNN_COMPILE={how}, {why}; take it out" in " ".join(call("doctor").out.split())
+
+
+def test_doctor_says_when_the_blas_leaves_wide_vectors_unused(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = {"user_api": "blas", "num_threads": 3, "architecture": "Haswell"}
+    monkeypatch.setattr(doctor, "threadpool_info", lambda: [{"user_api": "openmp"}, loaded])
+    monkeypatch.setattr(doctor, "_has_avx512", lambda: True)
+    hint = "it leaves this CPU's AVX-512 unused: try OPENBLAS_CORETYPE=SKYLAKEX in the environment"
+    words = " ".join(call("doctor").out.split())
+    assert ", 3 threads; " in words
+    assert hint in words
+    monkeypatch.setattr(doctor, "_has_avx512", lambda: False)
+    assert "AVX-512" not in call("doctor").out
+    monkeypatch.setattr(doctor, "threadpool_info", list)
+    assert re.search(r"✓ +BLAS .* GFLOP/s", " ".join(call("doctor").out.split()))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
 import time
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from threadpoolctl import threadpool_info
 
 from tinygrad_rnn import backend
 from tinygrad_rnn.native import toolchain
@@ -72,28 +71,28 @@ def blas() -> Part:
     config = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     a = np.ones((512, 512), np.float32)
     best = min(_seconds(a) for _ in range(8))
-    threads = _blas_threads()
-    shown = f", {threads} threads" if threads else ""
-    return Part(
-        "BLAS", f"{config['name']} {config['version']}{shown}; {2 * 512**3 / best / 1e9:.0f} GFLOP/s in float32"
-    )
+    loaded: dict[str, Any] = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
+    threads = f", {loaded['num_threads']} threads" if loaded else ""
+    better = ""
+    if loaded.get("architecture") in ("Haswell", "Zen") and _has_avx512():
+        better = "; it leaves this CPU's AVX-512 unused: try OPENBLAS_CORETYPE=SKYLAKEX in the environment"
+    speed = f"{2 * 512**3 / best / 1e9:.0f} GFLOP/s in float32"
+    return Part("BLAS", f"{config['name']} {config['version']}{threads}; {speed}{better}")
+
+
+def _has_avx512() -> bool:
+    """Whether NumPy finds vectors of 512 bits here."""
+    try:
+        from numpy._core._multiarray_umath import __cpu_features__
+    except ImportError:
+        return False
+    return bool(__cpu_features__.get("AVX512_SKX"))
 
 
 def _seconds(a: np.ndarray) -> float:
     start = time.perf_counter()
     a @ a
     return time.perf_counter() - start
-
-
-def _blas_threads() -> int | None:
-    """How many threads OpenBLAS takes, asked of the library in NumPy's wheel; None where there is another one."""
-    package = Path(np.__file__).parent
-    for file in [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")]:
-        library = ctypes.CDLL(str(file))
-        for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_", "openblas_get_num_threads"):
-            if hasattr(library, name):
-                return int(getattr(library, name)())
-    return None
 
 
 def c_compiler() -> Part:

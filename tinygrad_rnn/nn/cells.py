@@ -61,11 +61,13 @@ class StepCell(StateCell):
     weight_ih [G, I] and weight_hh [G, H] for G = gates * H, and bias_ih [G], bias_hh [G] or None.
     """
 
+    gates: ClassVar[int] = 1
+
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, device: str | None, dtype: Any, gates: int = 1
+        self, input_size: int, hidden_size: int, bias: bool = True, device: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(input_size, hidden_size)
-        rows = gates * hidden_size
+        rows = self.gates * hidden_size
         self.weight_ih = self._drawn((rows, input_size), device, dtype)
         self.weight_hh = self._drawn((rows, hidden_size), device, dtype)
         self.bias_ih = self._drawn((rows,), device, dtype) if bias else None
@@ -126,12 +128,7 @@ class LSTMCell(StepCell):
     ((2, 4), (2, 4))
     """
 
-    State = CellState
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: str | None = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, gates=4)
+    State, gates = CellState, 4
 
     def step(self, x: Tensor, state: Any) -> CellState:
         """x [n, I], state h and c [n, H] -> h and c [n, H]."""
@@ -153,6 +150,8 @@ class GRUCell(StepCell):
     (1, 4)
     """
 
+    gates = 3
+
     def __init__(
         self,
         input_size: int,
@@ -162,7 +161,7 @@ class GRUCell(StepCell):
         dtype: Any = None,
         reset_after: bool = True,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, gates=3)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self.reset_after = reset_after
 
     def step(self, x: Tensor, state: Any) -> HiddenState:

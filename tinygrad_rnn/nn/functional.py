@@ -65,7 +65,8 @@ def check_ids(name: str, ids: Tensor, count: int) -> None:
 def _bounds(name: str, ids: Tensor) -> tuple[int, int]:
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integer ids, not {ids.dtype}")
-    return (int(ids.data.min()), int(ids.data.max())) if ids.size else (0, -1)
+    xp = backend.of(ids.data)
+    return (int(xp.min(ids.data)), int(xp.max(ids.data))) if ids.data.size else (0, -1)
 
 
 def _check_bounds(name: str, low: int, high: int, count: int) -> None:
@@ -91,7 +92,8 @@ def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean", ignore_
     """
     logits = ops.as_tensor(logits)
     kept, counts, shape = _targets("cross_entropy", logits, targets, ignore_index)
-    losses = ops.cross_entropy(ops.reshape(logits, (-1, logits.shape[-1])), Tensor(kept))
+    rows = logits if logits.ndim == 2 else ops.reshape(logits, (-1, logits.shape[-1]))
+    losses = ops.cross_entropy(rows, Tensor(kept))
     return _counted("cross_entropy", losses, counts, reduction, shape)
 
 
@@ -111,9 +113,10 @@ def _targets(name: str, scores: Tensor, targets: Any, ignore_index: int) -> tupl
     Raises:
         ValueError, IndexError, TypeError: see `cross_entropy`.
     """
-    target = ids_of(targets, scores.device)
-    classes = scores.shape[-1] if scores.ndim else 0
-    if target.shape != scores.shape[:-1] or not classes:
+    target = targets if isinstance(targets, Tensor) else ids_of(targets, scores.device)
+    shape = scores.data.shape
+    classes = shape[-1] if shape else 0
+    if target.data.shape != shape[:-1] or not classes:
         raise ValueError(
             f"{name} takes scores [..., C] and a class id for each row of them, not shapes {scores.shape} "
             f"and {target.shape}"
@@ -126,7 +129,7 @@ def _targets(name: str, scores: Tensor, targets: Any, ignore_index: int) -> tupl
         ids = xp.where(counts, ids, 0)
         low, high = _bounds(what, Tensor(ids))
     _check_bounds(what, low, high, classes)
-    return xp.astype(ids, np.int64), counts, target.shape
+    return xp.astype(ids, np.int64), counts, shape[:-1]
 
 
 def _counted(name: str, losses: Tensor, counts: Any, reduction: str, shape: tuple[int, ...]) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,15 +25,19 @@ class Recurrent(Module):
     weight_ih_l0_reverse and so on.
     """
 
+    cell: ClassVar[type[LSTMCell] | type[GRUCell]]
+
     def __init__(
         self,
-        cell: Callable[[int], StepCell],
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"{type(self).__name__} needs at least one layer, not num_layers={num_layers}")
@@ -44,11 +48,15 @@ class Recurrent(Module):
         self._owners: dict[str, tuple[StepCell, str]] = {}
         for layer in range(num_layers):
             width = input_size if not layer else hidden_size * len(suffixes)
-            self.cells.append([cell(width) for _ in suffixes])
+            self.cells.append([self._cell(width, bias, device, dtype) for _ in suffixes])
             for suffix, made in zip(suffixes, self.cells[-1], strict=True):
                 for name, parameter in made.named_parameters():
                     self._owners[f"{name}_l{layer}{suffix}"] = made, name
                     setattr(self, f"{name}_l{layer}{suffix}", parameter)
+
+    def _cell(self, width: int, bias: bool, device: str | None, dtype: Any) -> StepCell:
+        """The cell of a layer whose inputs have a width."""
+        return self.cell(width, self.hidden_size, bias, device, dtype)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -192,10 +200,11 @@ class RNN(Recurrent):
         device: str | None = None,
         dtype: Any = None,
     ) -> None:
-        def cell(width: int) -> StepCell:
-            return RNNCell(width, hidden_size, bias, nonlinearity, device, dtype)
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
-        super().__init__(cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional)
+    def _cell(self, width: int, bias: bool, device: str | None, dtype: Any) -> RNNCell:
+        return RNNCell(width, self.hidden_size, bias, self.nonlinearity, device, dtype)
 
 
 class LSTM(Recurrent):
@@ -207,22 +216,7 @@ class LSTM(Recurrent):
     ((5, 4, 6), (2, 4, 3))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        def cell(width: int) -> StepCell:
-            return LSTMCell(width, hidden_size, bias, device, dtype)
-
-        super().__init__(cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional)
+    cell = LSTMCell
 
 
 class GRU(Recurrent):
@@ -234,19 +228,4 @@ class GRU(Recurrent):
     ((4, 5, 3), (2, 4, 3))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        def cell(width: int) -> StepCell:
-            return GRUCell(width, hidden_size, bias, device, dtype)
-
-        super().__init__(cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional)
+    cell = GRUCell

@@ -20,6 +20,9 @@ class SlotCell(StateCell):
     """A cell that reads N predecessors by slot, with one product for their hidden states side by side, [h_1; ...; h_N].
 
     weight_ih [inputs * H, I] unless I is 0, weight_hh [gates * H, N H] unless N is 0, bias [gates * H] or None.
+
+    Raises:
+        ValueError: it has neither an input nor slots, or no width.
     """
 
     arity: int
@@ -28,21 +31,23 @@ class SlotCell(StateCell):
         self,
         input_size: int,
         hidden_size: int,
-        arity: int,
-        bias: bool,
-        device: str | None,
-        dtype: Any,
-        gates: int = 1,
-        inputs: int = 1,
+        arity: int = 2,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(input_size, hidden_size)
         if arity < 0 or arity + input_size == 0:
             raise ValueError(f"{type(self).__name__} needs an input or slots, not {input_size=} and {arity=}")
         self.arity = arity
-        rows = gates * hidden_size
-        self.weight_ih = self._drawn((inputs * hidden_size, input_size), device, dtype) if input_size else None
-        self.weight_hh = self._drawn((rows, arity * hidden_size), device, dtype) if arity else None
-        self.bias = self._drawn((rows,), device, dtype) if bias else None
+        gates, inputs = (count * hidden_size for count in self._blocks())
+        self.weight_ih = self._drawn((inputs, input_size), device, dtype) if input_size else None
+        self.weight_hh = self._drawn((gates, arity * hidden_size), device, dtype) if arity else None
+        self.bias = self._drawn((gates,), device, dtype) if bias else None
+
+    def _blocks(self) -> tuple[int, int]:
+        """How many blocks of H rows the gates have, and the terms of the input."""
+        return 1, 1
 
     def _beside(self, kids: Kids) -> Tensor:
         """The hidden states of all slots side by side, [n, N H]."""
@@ -87,17 +92,6 @@ class RecursiveCell(SlotCell):
     >>> tg.unfold({0: leaf, 1: RecursiveCell(0, 3)}, tree, ([0, 1], tg.ones((2, 3)))).all().h.shape
     (3, 3)
     """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        arity: int = 2,
-        bias: bool = True,
-        device: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, arity, bias, device, dtype)
 
     def forward(self, x: Tensor, kids: Kids, context: Any = None) -> HiddenState:
         """x [n, I] and N predecessors' h [n, H] -> h [n, H]."""
@@ -158,17 +152,8 @@ class NaryTreeLSTMCell(SlotCell):
 
     State = CellState
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        arity: int = 2,
-        bias: bool = True,
-        device: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        gates, inputs = 3 + arity, 4 if arity else 3
-        super().__init__(input_size, hidden_size, arity, bias, device, dtype, gates, inputs)
+    def _blocks(self) -> tuple[int, int]:
+        return 3 + self.arity, 4 if self.arity else 3
 
     def _shared(self, x: Tensor) -> Tensor:
         """u, i, o, f -> u, i, o and f for every slot."""

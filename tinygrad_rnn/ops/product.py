@@ -65,11 +65,12 @@ def linear(x: Like, weight: Like, bias: Like | None = None) -> Tensor:
     """
     given = [as_tensor(v) for v in ((x, weight) if bias is None else (x, weight, bias))]
     a, w, *rest = same_place("linear", given)
-    if w.ndim != 2 or not a.ndim or a.shape[-1] != w.shape[1] or any(b.shape != w.shape[:1] for b in rest):
+    shape, wide = a.data.shape, w.data.shape
+    if len(wide) != 2 or not shape or shape[-1] != wide[1] or (rest and rest[0].data.shape != wide[:1]):
         reason = ValueError("x [..., I], weight [H, I] and bias [H] must have the same I and H")
         raise explain(reason, "linear", *given)
-    if a.ndim != 2:
-        return reshape(linear(reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])), w, *rest), (*a.shape[:-1], len(w)))
+    if len(shape) != 2:
+        return reshape(linear(reshape(a, (math.prod(shape[:-1]), shape[-1])), w, *rest), (*shape[:-1], wide[0]))
     if _is_nothing(a):
         return broadcast_to(reshape(rest[0], (1, len(w))), (len(a), len(w))) if rest else _zeros(a, len(w))
     xp = backend.of(a.data)

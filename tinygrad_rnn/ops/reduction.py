@@ -19,11 +19,14 @@ from .shape import broadcast_to, concat
 
 def _axes(name: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
     """The axes as a tuple of numbers >= 0."""
-    given = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    ndim = x.data.ndim
+    if axis is None:
+        return tuple(range(ndim))
+    given = (axis,) if isinstance(axis, int) else tuple(axis)
     for a in given:
-        if not -x.ndim <= a < x.ndim:
+        if not -ndim <= a < ndim:
             raise IndexError(f"{name}: axis {a} is out of range for shape {x.shape}")
-    axes = tuple(a % x.ndim for a in given)
+    axes = tuple([a % ndim for a in given])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: an axis is named twice in axis={axis}")
     return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -228,9 +229,15 @@ class Ready(NamedTuple):
     views: list[Value]
 
 
+_START = ctypes.c_char * 0
+
+
 def address(array: np.ndarray) -> int:
     """Where an array's elements lie."""
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    try:
+        return ctypes.addressof(_START.from_buffer(array))  # type: ignore[arg-type]  # the quickest way
+    except (TypeError, ValueError):  # read-only, or not in one piece
+        return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def _stepper(
