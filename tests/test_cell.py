@@ -129,6 +129,12 @@ def test_a_slot_beyond_the_arity_is_refused() -> None:
             tg.unfold(cell, tg.chain(1), tg.ones((1, 1)))
 
 
+def test_a_cell_with_slots_that_asks_for_each_edge_is_told_what_to_read() -> None:
+    cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids.each.h)
+    with pytest.raises(AttributeError, match=r"kids has no 'each': a cell with slots reads kids\[k\]\.h and so on"):
+        tg.unfold(cell, tg.chain([2]), tg.ones((2, 1)))
+
+
 def test_kids_are_gone_through_slot_by_slot() -> None:
     add = tg.cell(arity=2, state={"h": 1})(lambda x, kids: sum(kid.h for kid in kids) + x)
     tree = tg.Structure(3, [0, 1], [2, 2], [0, 1])

@@ -228,6 +228,8 @@ class Kids(Multiset):
         self, fields: tuple[str, ...], slots: Sequence[Callable[[int], Tensor]], each: Any, segments: Any, count: int
     ) -> None:
         super().__init__(each, segments, count)
+        if each is None:
+            del self.each  # so that whoever asks for it is told what to read
         self._slots = [States(fields, read) for read in slots]
 
     def __getitem__(self, slot: int) -> Any:
@@ -245,7 +247,7 @@ class Kids(Multiset):
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"kids has no {name!r}: read kids[k].{name} of slot k or, with arity None, kids.each.{name}"
+            f"kids has no {name!r}: a cell with slots reads kids[k].h and so on, one of arity None kids.each.h"
         )
 
     def __len__(self) -> int:

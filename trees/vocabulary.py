@@ -55,6 +55,9 @@ class Vocabulary:
         words = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([unknown, *(word for word, count in words if count >= minimum)])
 
+    def __repr__(self) -> str:
+        return f"<Vocabulary of {len(self)} words: {', '.join(self.words[:4])}{', ...' if len(self) > 4 else ''}>"
+
     def __len__(self) -> int:
         return len(self.words)
 

@@ -180,3 +180,8 @@ def test_a_state_of_other_groups_or_shapes_is_refused() -> None:
 def test_wrong_arguments_are_named(make: Callable[[tg.Tensor], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make(parameter([1.0, 2.0]))
+
+
+def test_an_optimiser_shows_its_options_and_how_many_parameters_it_moves() -> None:
+    shown = repr(tg.optim.SGD([{"params": [tg.ones(2).requires_grad_()] * 1, "lr": 0.5}], lr=0.1))
+    assert shown.startswith("<SGD params=1, lr=0.5, momentum=0.0")

@@ -164,3 +164,8 @@ def test_a_vector_that_is_not_finite_is_named(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("a 1 2\nb nan 2\n")
     with pytest.raises(ValueError, match=r"v\.txt: the vector of 'b' holds NaN or Inf"):
         load_vectors(tmp_path / "v.txt", Vocabulary(["<unk>", "a", "b"]))
+
+
+def test_a_vocabulary_shows_its_first_words() -> None:
+    assert repr(Vocabulary(["<unk>", "a"])) == "<Vocabulary of 2 words: <unk>, a>"
+    assert repr(Vocabulary("abcdef")) == "<Vocabulary of 6 words: a, b, c, d, ...>"

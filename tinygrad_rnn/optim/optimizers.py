@@ -54,6 +54,10 @@ class Optimizer:
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
+    def __repr__(self) -> str:
+        shown = self.param_groups[0] | {"params": sum(len(group["params"]) for group in self.param_groups)}
+        return f"<{type(self).__name__} {', '.join(f'{key}={value}' for key, value in shown.items())}>"
+
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Optimise further parameters: {"params": Tensors, option: value, ...}."""
         name = type(self).__name__
