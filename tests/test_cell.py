@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -130,9 +131,10 @@ def test_a_slot_beyond_the_arity_is_refused() -> None:
 
 
 def test_a_cell_with_slots_that_asks_for_each_edge_is_told_what_to_read() -> None:
-    cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids.each.h)
-    with pytest.raises(AttributeError, match=r"kids has no 'each': a cell with slots reads kids\[k\]\.h and so on"):
-        tg.unfold(cell, tg.chain([2]), tg.ones((2, 1)))
+    for read, name in ((lambda x, kids: kids.each.h, "each"), (lambda x, kids: kids.sum(x), "segments")):
+        cell = tg.cell(arity=1, state={"h": 1})(read)
+        with pytest.raises(AttributeError, match=rf"kids has no '{name}': with slots read kids\[k\]\.h, with"):
+            tg.unfold(cell, tg.chain([2]), tg.ones((2, 1)))
 
 
 def test_kids_are_gone_through_slot_by_slot() -> None:
@@ -152,3 +154,37 @@ def test_kids_have_a_length_and_states_unpack() -> None:
 
     tg.unfold(cell, tg.grid(2, 2), tg.ones((4, 1)))
     assert seen == [(2, (1, 1), (1, 2)), (2, (2, 1), (2, 2)), (2, (1, 1), (1, 2))]
+
+
+@pytest.mark.parametrize("state", [{}, ["h"], 3])
+def test_a_cell_names_its_states(state: Any) -> None:
+    with pytest.raises(TypeError, match="state names the Tensors of a cell's state and their widths"):
+        tg.cell(arity=1, state=state)(lambda x, kids: x)
+
+
+@pytest.mark.parametrize("arity", [1.0, "2", -1])
+def test_an_arity_is_a_number_of_slots(arity: Any) -> None:
+    with pytest.raises(ValueError, match="arity is how many slots a cell reads, or None for a multiset, not"):
+        tg.cell(arity=arity, state={"h": 1})(lambda x, kids: x)
+
+
+def test_cells_of_several_kinds_have_one_state() -> None:
+    cells = {0: tg.nn.RNNCell(3, 4), 1: tg.nn.LSTMCell(3, 4)}
+    with pytest.raises(TypeError, match=r"kind 1: its cell's state has other fields than \('h',\), those of the first"):
+        tg.unfold(cells, tg.Structure(2, [0], [1], [0], kind=[0, 1]), tg.ones((2, 3)))
+
+
+def test_cells_made_anew_leave_no_cycles() -> None:
+    def run() -> None:
+        w = tg.ones((1, 1)).requires_grad_()
+        cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h @ w + x)
+        tg.unfold(cell, tg.chain(2), tg.ones((2, 1))).last().h.sum().backward()
+
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

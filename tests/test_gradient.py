@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.gradient import TALL, Bag, Product
+from tinygrad_rnn.backend import NUMPY
+from tinygrad_rnn.gradient import TALL, Bag, Product, unbroadcast
 
 
 def test_waiting_products_add_up_and_are_multiplied_before_they_hold_much() -> None:
@@ -21,7 +23,13 @@ def test_waiting_products_add_up_and_are_multiplied_before_they_hold_much() -> N
 
 def test_a_product_meets_another_and_a_dense_gradient_in_any_order() -> None:
     w, x = tg.ones((2, 3)).requires_grad_(), tg.tensor([[1.0, 2.0, 3.0]])
-    product, dense = lambda: tg.linear(x, w).sum(), lambda: (w * 10).sum()
+
+    def product() -> tg.Tensor:
+        return tg.linear(x, w).sum()
+
+    def dense() -> tg.Tensor:
+        return (w * 10).sum()
+
     for parts, expected in (
         ([product], [1, 2, 3]),
         ([product, product], [2, 4, 6]),
@@ -32,3 +40,9 @@ def test_a_product_meets_another_and_a_dense_gradient_in_any_order() -> None:
         w.grad = None
         sum(part() for part in parts).backward()
         assert w.grad.tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (3,), (5, 4, 3)])
+def test_a_gradient_that_fits_no_broadcast_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="cannot reshape"):
+        unbroadcast(NUMPY, np.ones(shape), (2, 3))

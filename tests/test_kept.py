@@ -103,7 +103,9 @@ def test_kept_parameter_gradients_sum_over_levels_to_grad(create_graph: bool, an
         np.testing.assert_allclose(tg.sum(by_level, axis=0).numpy(), w.grad.numpy(), rtol=1e-12, atol=1e-12)
     level = plain_level_gradient(cell, s, x, 1)
     np.testing.assert_allclose(run.parameter_grad(cell.u)[1].numpy(), level, rtol=1e-10, atol=1e-12)
-    assert run.parameter_grad(tg.ones(2)).tolist() == [[0, 0]] * s.levels  # no parameter of the cell
+    with pytest.raises(ValueError, match="no gradient by level: this Tensor requires no gradient"):
+        run.parameter_grad(tg.ones(2))
+    assert run.parameter_grad(leaf(2)).tolist() == [[0, 0]] * s.levels  # no parameter of the cell
 
 
 def plain_level_gradient(cell: Binary, s: tg.Structure, x: tg.Tensor, level: int) -> np.ndarray:
@@ -131,3 +133,26 @@ def test_one_name_alone_is_kept() -> None:
     assert run.state_grad.h.numpy()[-1].tolist() == [1.0] * H
     with pytest.raises(ValueError, match=r"keep knows .*, not \['everything'\]"):
         tg.unfold(Unary(), tg.chain(2), leaf(2, H), keep="everything")
+
+
+def test_the_gradient_of_a_state_is_kept_where_nothing_that_led_to_it_has_one() -> None:
+    w = tg.tensor([[0.5]], dtype="float64", requires_grad=True)
+    cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: tg.tanh(x + kids[0].h @ w))
+    run = tg.unfold(cell, tg.chain(4), tg.ones((4, 1), dtype="float64"), keep=("state_grad",))
+    run.last().h.sum().backward()
+    h, expected = run.all().h.numpy()[:, 0], [1.0]
+    for state in h[:0:-1]:
+        expected.insert(0, expected[0] * (1 - state**2) * 0.5)
+    np.testing.assert_allclose(run.state_grad.h.numpy()[:, 0], expected, rtol=1e-12)
+    with tg.no_grad():
+        run = tg.unfold(cell, tg.chain(4), tg.ones((4, 1), dtype="float64"), keep=("state_grad",))
+    assert not run.all().h.requires_grad
+
+
+def test_what_is_kept_is_asked_for_after_a_backward_pass() -> None:
+    cell = Binary()
+    run = tg.unfold(cell, tg.chain(2), leaf(2, H), keep=("state_grad", "parameter_grad"))
+    with pytest.raises(ValueError, match="no backward pass has come by these states: call backward"):
+        _ = run.state_grad
+    with pytest.raises(ValueError, match="no gradient by level: no backward pass has come by"):
+        run.parameter_grad(cell.u)

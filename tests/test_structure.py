@@ -195,7 +195,7 @@ def test_a_path_of_100_000_vertices_is_built_at_the_default_recursion_limit() ->
             lambda: tg.from_networkx(nx.DiGraph([("x", "z", {"slot": 0}), ("y", "z", {"slot": 0})])),
             "'z': slot 0 is filled by 'x' and by 'y'",
         ),
-        (lambda: tg.Structure(2, [0], [-1]), "edge 0: target -1 is no vertex; ids go from 0 to 1"),
+        (lambda: tg.Structure(2, [0], [-1]), "edge 0, slot -1: target -1 is no vertex; ids go from 0 to 1"),
         (lambda: tg.Structure(3, [0, 1], [2, 2], [1, 1]), "vertex 2: slot 1 is filled by 0 and by 1"),
         (lambda: tg.Structure(2, [0, 0], [1]), "target has 1 entries for 2"),
         (lambda: tg.Structure(2, [0], [1], [0, 1]), "slot has 2 entries for 1"),
@@ -218,7 +218,7 @@ def test_a_path_of_100_000_vertices_is_built_at_the_default_recursion_limit() ->
         (lambda: tg.grid([-1], [2]), "a grid can't have a negative height or width"),
         (lambda: tg.grid([2], [1.5]), "widths must be integers of one axis, not float64"),
         (lambda: tg.Structure(2, kind=["leaf", "inner"]), "kind must be integers of one axis, not <U5"),
-        (lambda: tg.Structure(0, [0], [0]), "edge 0: target 0 is no vertex"),
+        (lambda: tg.Structure(0, [0], [0]), "edge 0, slot -1: target 0 is no vertex"),
     ],
 )  # fmt: skip
 def test_an_error_names_the_vertex_and_the_slot(make: Any, message: str) -> None:

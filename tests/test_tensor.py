@@ -150,8 +150,11 @@ def test_item_assignment_writes_a_fresh_buffer() -> None:
     assert (x.tolist(), view.tolist()) == ([7, 8, 9], [1, 2])
     assert x.data is not old
     for recorded in (tg.tensor([1.0], requires_grad=True), tg.tensor([1.0], requires_grad=True) * 2):
-        for into, value, what in ((recorded, 1, "a recorded Tensor is not"), (x, recorded[0], "the value's gradient")):
-            with pytest.raises(GraphError, match=rf"{what}.*; use where\(\) or concat\(\), or detach\(\)"):
+        for into, value, what, remedy in (
+            (recorded, 1, "a recorded Tensor is not", r"make a new one, \(p - lr"),
+            (x, recorded[0], "the value's gradient", r"detach\(\) it first"),
+        ):
+            with pytest.raises(GraphError, match=rf"{what}.*; use where\(\) or concat\(\), or {remedy}"):
                 into[0] = value
         element = recorded[0]
         with tg.no_grad():

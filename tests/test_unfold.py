@@ -605,3 +605,21 @@ def test_rows_that_do_not_fit_are_refused() -> None:
         tg.Unfolding(add).advance(tg.ones((1, 1)), [[-1], [-1]])
     with pytest.raises(tg.StructureError, match="no cells: give a cell, or"):
         tg.Unfolding({})
+
+
+def test_inputs_without_a_width_are_refused_unless_they_are_ids() -> None:
+    with pytest.raises(StructureError, match=r"inputs are rows \[N, I\], not \[3\]; of numbers make rows of one"):
+        tg.unfold(Unary(), tg.chain([2, 1]), tg.arange(3.0))
+    table = tg.tensor([[1.0], [2.0]])
+    embedding = tg.cell(arity=1, state={"h": 1})(lambda x, kids: tg.gather_rows(table, x) + kids[0].h)
+    assert tg.unfold(embedding, tg.chain(3), tg.tensor([0, 1, 1])).last().h.tolist() == [[5.0]]
+
+
+def test_any_error_inside_a_cell_says_in_which_and_at_which_level() -> None:
+    @tg.cell(arity=1, state={"h": 2})
+    def split(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+        return tg.split(x, [1, 2], axis=1)[0]
+
+    with pytest.raises(ValueError, match="split") as caught:
+        tg.unfold(split, tg.chain(2), tg.ones((2, 2)))
+    assert caught.value.__notes__ == ["in cell split, level 0"]

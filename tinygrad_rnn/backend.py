@@ -202,7 +202,7 @@ def _reduction(ufunc: Any) -> Callable[..., Array]:
 
 
 NUMPY = Backend("cpu", np, np.ndarray, lambda a: a, lambda a: a)
-vars(NUMPY).update(  # NumPy's own are slower
+vars(NUMPY).update(  # NumPy's own take longer to get to work; of the reductions' options these know two
     {name: _reduction(ufunc) for name, ufunc in (("max", np.maximum), ("min", np.minimum), ("sum", np.add))},
     broadcast_to=_repeated, matrix_transpose=lambda x: x.swapaxes(-1, -2), reshape=lambda x, shape: x.reshape(shape),
 )  # fmt: skip
@@ -271,8 +271,6 @@ def named(device: str | None) -> Backend:
     Raises:
         DeviceError: no such device, or it is not available on this machine.
     """
-    if _thread.stand_in is not None:
-        return _thread.stand_in  # type: ignore[no-any-return]
     name, number = device or _default, ""
     if name not in _by_name:
         name, _, number = name.partition(":")
@@ -285,7 +283,11 @@ def named(device: str | None) -> Backend:
         if name != "cuda" or not number.isdigit():
             raise DeviceError(f"unknown device {device!r}; use one of 'cpu', 'cuda', 'cuda:1'")
         found.cuda.Device(int(number)).use()
-    return found
+    if _thread.stand_in is None:
+        return found
+    if found is not NUMPY:
+        raise DeviceError(f"what stands in for arrays while a cell is traced is on the CPU, not on {device!r}")
+    return _thread.stand_in  # type: ignore[no-any-return]
 
 
 def of(array: Array) -> Backend:

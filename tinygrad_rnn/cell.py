@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,16 +35,26 @@ def name_of(cell: object) -> str:
     return str(getattr(cell, "__name__", type(cell).__name__))
 
 
+@lru_cache(maxsize=256)
+def _state_of(fields: tuple[str, ...]) -> Any:
+    """The NamedTuple of some fields. A class is a cycle: cells that a loop makes anew share theirs."""
+    return namedtuple("State", fields)
+
+
 class FunctionCell:
     """A plain function as a cell; see `cell`."""
 
     def __init__(
         self, function: Callable[..., Any], arity: int | None, state: Mapping[str, int | Sequence[int]]
     ) -> None:
+        if not isinstance(state, Mapping) or not state:
+            raise TypeError(f"state names the Tensors of a cell's state and their widths, as {{'h': 3}}, not {state!r}")
+        if arity is not None and (not isinstance(arity, int) or arity < 0):
+            raise ValueError(f"arity is how many slots a cell reads, or None for a multiset, not {arity!r}")
         self.function, self.arity = function, arity
         self.__name__ = getattr(function, "__name__", "cell")
         self.__doc__ = function.__doc__
-        self.State = namedtuple("State", list(state))  # type: ignore[misc]
+        self.State: Any = _state_of(tuple(state))
         self._widths = {name: (w,) if isinstance(w, int) else tuple(w) for name, w in state.items()}
 
     def initial(self) -> State:
@@ -115,6 +126,11 @@ class Cells:
             raise TypeError(f"initial is no State but {name_of(self.initial)}: give cell.initial()._replace(h=...)")
         self._initials = {} if self._given else {kind: c.initial() for kind, c in self.by_kind.items()}
         self.fields: tuple[str, ...] = self.initial._fields
+        for kind, state in self._initials.items():
+            if getattr(state, "_fields", None) != self.fields:
+                raise TypeError(
+                    f"kind {kind}: its cell's state has other fields than {self.fields}, those of the first"
+                )
 
     def of(self, kind: int) -> tuple[Cell, State]:
         """(the cell that computes a kind of vertices, the state that its empty slots read)."""
@@ -228,13 +244,13 @@ class Kids(Multiset):
         self, fields: tuple[str, ...], slots: Sequence[Callable[[int], Tensor]], each: Any, segments: Any, count: int
     ) -> None:
         super().__init__(each, segments, count)
-        if each is None:
-            del self.each  # so that whoever asks for it is told what to read
+        if each is None:  # so that whoever asks for edges is told what to read
+            del self.each, self._segments
         self._slots = [States(fields, read) for read in slots]
 
     def __getitem__(self, slot: int) -> Any:
         """The states in a slot, one row per vertex; an empty slot reads the cell's initial state."""
-        if self._segments is not None:
+        if "each" in vars(self):
             raise StructureError(
                 "the cell's arity is None: read kids.each.h (a row per edge) and kids.sum(...), not slots"
             )
@@ -246,8 +262,9 @@ class Kids(Multiset):
         return (self[k] for k in range(len(self)))
 
     def __getattr__(self, name: str) -> Any:
+        field = "h" if name in ("each", "_segments") else name
         raise AttributeError(
-            f"kids has no {name!r}: a cell with slots reads kids[k].h and so on, one of arity None kids.each.h"
+            f"kids has no {name.strip('_')!r}: with slots read kids[k].{field}, with arity None kids.each.{field}"
         )
 
     def __len__(self) -> int:

@@ -67,12 +67,13 @@ class Bag:
 
     __slots__ = ("dense", "parts", "products", "waiting")
 
-    def __init__(self, first: Gradient) -> None:
+    def __init__(self, first: Gradient | None) -> None:
         self.dense: Gradient | None = None
         self.parts: list[Part] = []
         self.products: list[Product] = []
         self.waiting = 0  # rows of the products
-        self.add(first)
+        if first is not None:
+            self.add(first)
 
     def add(self, c: Gradient) -> None:
         """Take one contribution."""
@@ -128,7 +129,7 @@ def unbroadcast(xp: Any, g: Gradient, shape: Any) -> Gradient:
     extra = len(g.shape) - len(shape)
     ones = [i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1]
     total = xp.sum(g, axis=(*range(extra), *ones))
-    return xp.reshape(total, shape) if ones else total
+    return total if total.shape == shape else xp.reshape(total, shape)
 
 
 def add_gradients(before: Gradient | Rows | None, g: Gradient | Rows) -> Gradient | Rows:

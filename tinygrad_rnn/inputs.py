@@ -44,6 +44,8 @@ def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]
     if inputs is None:
         return np.zeros(0, np.int64), None
     rows = rows_of(inputs[1] if isinstance(inputs, tuple) else inputs)
+    if rows.data.ndim == 1 and rows.data.dtype.kind == "f":
+        raise StructureError(f"inputs are rows [N, I], not {list(rows.shape)}; of numbers make rows of one, x[:, None]")
     if not isinstance(inputs, tuple):
         if len(rows) != size:
             raise StructureError(f"{len(rows)} input rows for {size} vertices; give (ids, rows) if some have no input")

@@ -35,12 +35,20 @@ class StateGradients:
         self._found.append(found)
         own = type(state)(*map(ops.positive, state))  # a cell may return what it read: another vertex's state
         for field, value in enumerate(own):
+            if value.node is None and tape.thread.now.recording and value.dtype.kind == "f":
+                value.requires_grad_()  # nothing leads to it that has a gradient; its own is asked for all the same
             if value.node is not None:
                 tape.add_hook(value.node, partial(_note, found, field))
         return own
 
     def of(self, blocks: Sequence[State]) -> list[list[Tensor]]:
-        """The gradient of each field of each block, zeros where the backward pass did not come by."""
+        """The gradient of each field of each block, zeros for those that the loss does not depend on.
+
+        Raises:
+            ValueError: no backward pass has come by any of them.
+        """
+        if not any(self._found):
+            raise ValueError("no backward pass has come by these states: call backward() on what depends on them first")
         return [
             [found.get(field, ops.zeros_like(value)) for field, value in enumerate(block)]
             for block, found in zip(blocks, self._found, strict=True)
@@ -65,8 +73,15 @@ class ParameterGradients:
         levels[level] = g if level not in levels else levels[level] + g
 
     def of(self, parameter: Tensor, levels: int) -> Tensor:
-        """[levels, *parameter.shape], zeros where a level contributed nothing."""
-        found = self._found.get(parameter.node, {}) if parameter.node is not None else {}
+        """[levels, *parameter.shape], zeros where a level contributed nothing.
+
+        Raises:
+            ValueError: it is no parameter, or no backward pass has come by any.
+        """
+        if parameter.node is None or not self._found:
+            why = "this Tensor requires no gradient" if parameter.node is None else "no backward pass has come by"
+            raise ValueError(f"there is no gradient by level: {why}")
+        found = self._found.get(parameter.node, {})
         out = ops.zeros((levels, *parameter.shape), dtype=parameter.dtype, device=parameter.device)
         for level, g in found.items():
             out.data[level] = g

@@ -93,7 +93,7 @@ class Structure:
             wrong = np.flatnonzero((ids < 0) | (ids >= size))
             if len(wrong):
                 e = int(wrong[0])
-                where = f"edge {e}" if name == "target" else f"vertex {self.target[e]}, slot {given[e]}"
+                where = (f"edge {e}" if name == "target" else f"vertex {self.target[e]}") + f", slot {given[e]}"
                 raise StructureError(f"{where}: {name} {ids[e]} is no vertex; ids go from 0 to {size - 1}")
         self.example = ints("example", np.zeros(size, np.int64) if example is None else example, size)
         self.examples = int(self.example.max(initial=-1)) + 1 if examples is None else int(examples)

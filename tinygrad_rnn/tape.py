@@ -37,7 +37,7 @@ class Row:
         name: the op's name, which is also the name of the function of `xp` that computes it.
         tensors: the names of the op's differentiable arguments, in the order of the node's parents.
         vjps: one function per argument, `(xp, g, *saved) -> gradient`, or None where there is no derivative; the node
-            has as many parents, None where an argument was left out.
+            has as many parents, None where an argument was left out, and saves as many things as the functions name.
         joint: in place of `vjps`, one function `(xp, g, needed, *saved) -> gradients` for ops of many arguments;
             needed[i] tells whether argument i wants its gradient.
 
@@ -46,7 +46,7 @@ class Row:
     pass is recorded, arguments and result come back as Tensors of the graph.
     """
 
-    __slots__ = ("exact", "joint", "keeps", "keeps_out", "keeps_tensors", "name", "on_numpy", "places", "roles", "vjps")
+    __slots__ = ("exact", "holds", "joint", "keeps_out", "keeps_tensors", "name", "on_numpy", "places", "roles", "vjps")
 
     def __init__(self, name: str, tensors: tuple[str, ...], vjps: tuple[Any, ...] = (), joint: Any = None) -> None:
         self.name, self.vjps, self.joint, self.places = name, vjps, joint, tuple(range(len(vjps)))
@@ -57,7 +57,7 @@ class Row:
         # -1: the result, -2: a constant, -3: the sequence of all arguments, else the argument's position.
         roles = {"out": -1, "tensors": -3} | {n: i for i, n in enumerate(tensors)}
         self.roles = tuple(roles.get(n, -2) for n in saved)
-        self.keeps, self.keeps_out, self.keeps_tensors = len(saved), -1 in self.roles, max(self.roles, default=-1) >= 0
+        self.holds, self.keeps_out, self.keeps_tensors = len(saved), -1 in self.roles, max(self.roles, default=-1) >= 0
 
 
 class Node:
@@ -158,7 +158,7 @@ def _leading_to(order: Sequence[Node], targets: set[Node]) -> set[Node]:
 
 
 def _receive(grads: dict[Node, Any], parent: Node, c: Gradient, xp: Any, maker: str, scope: Scope | None) -> None:
-    """Add what `maker`'s derivative gives a parent to the gradients: waiting, to be summed over axes, or watched."""
+    """Add to a parent's gradient what `maker`'s derivative gives, whatever its class and shape, and tell observers."""
     waits = c.__class__ is Part or c.__class__ is Product
     if thread.now.anomaly and c.__class__ is not Product:
         refuse_non_finite(c, f"the gradient that {maker} gives", scope)
@@ -262,7 +262,7 @@ def run_backward(
             saved = _as_tensors(node)
         if row.vjps:
             watched = anomaly or (scope is not None and scope.observer is not None)
-            kept, exact, shape = row.keeps, row.exact, node.shape
+            kept, exact, shape = row.holds, row.exact, node.shape
             for i in row.places:  # a zip would cost more than a derivative's call
                 vjp, parent = row.vjps[i], parents[i]
                 if parent is None or (partial and parent not in leading):

@@ -229,15 +229,16 @@ class Tensor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write into a fresh buffer and rebind it: no other Tensor changes."""
-        lost = isinstance(value, Tensor) and value.node is not None and autograd.is_grad_enabled()
-        if self.node is not None or lost:
-            what = "the value's gradient would be lost" if lost else "a recorded Tensor is not assigned into"
-            raise GraphError(f"{what}; use where() or concat(), or detach() it first")
+        if self.node is not None:
+            made = "make a new one, (p - lr * p.grad).detach().requires_grad_()"
+            raise GraphError(f"a recorded Tensor is not assigned into; use where() or concat(), or {made}")
+        if isinstance(value, Tensor) and value.node is not None and autograd.is_grad_enabled():
+            raise GraphError("the value's gradient would be lost; use where() or concat(), or detach() it first")
         fresh = self.data.copy()
         fresh[ops.raw_index(key, backend.of(fresh))] = value.data if isinstance(value, Tensor) else value
         self.data = fresh
 
-    # Operators.
+    # Operators. Where they cost most, `ops` puts itself in their place: `__add__` and its like are then the ops.
     # fmt: off
     def __neg__(self) -> Tensor: return ops.negative(self)
     def __pos__(self) -> Tensor: return ops.positive(self)

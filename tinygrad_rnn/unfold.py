@@ -63,6 +63,7 @@ class Unfolding:
         self.calls: list[Call] = []
         self.levels = 0  # how many are computed so far
         self._blocks = Blocks()
+        self.blocks: list[State] = self._blocks.states  # in internal order, one State per call
         self._grown: list[Ids] = []  # the edges of each call by `advance`: source, target, slot
         self._streams = random.Streams(random.drawn_seed() if seed is None else seed)
         self._kept = Kept(keep)
@@ -80,11 +81,6 @@ class Unfolding:
     def initial(self) -> State:
         """The state that empty slots read, of the first kind."""
         return self._cells.initial
-
-    @property
-    def blocks(self) -> list[State]:
-        """The states in internal order, one State per call."""
-        return self._blocks.states
 
     @property
     def size(self) -> int:
@@ -207,6 +203,9 @@ class Unfolding:
             context = None if self.context is None else context_of(self.context, call.examples)
             state = cell(x, kids) if context is None else cell(x, kids, context)
             state = self._checked(state, scope, count)
+        except Exception as error:
+            error.add_note(f"in {scope}")
+            raise
         finally:
             now.scope, now.streams = outer, streams
         if self._kept.states is not None:
@@ -245,8 +244,7 @@ class Unfolding:
         blocks = blocks or [[value[:0] for value in self.initial]]
         columns = ([block[field] for block in blocks] for field in range(len(self.fields)))
         fields = [ops.concat(column, axis=0) if len(column) > 1 else column[0] for column in columns]
-        ids = np.arange(self.size)
-        rows = self._rows(ids)
+        rows = self._rows(ids := np.arange(self.size))
         if rows is not ids and (rows[1:] < rows[:-1]).any():
             fields = [ops.gather_rows(value, beside(value, rows)) for value in fields]
         return type(self.initial)(*fields)
@@ -284,8 +282,7 @@ class Unfolding:
         Raises:
             StructureError: an example has several such vertices; use `roots`.
         """
-        final = self.structure.finals
-        return self._read(final, np.arange(len(final)))
+        return self._read(final := self.structure.finals, np.arange(len(final)))
 
     @property
     def state_grad(self) -> State:

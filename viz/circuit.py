@@ -22,6 +22,8 @@ def folded(cell: Cell, output: str | None = None) -> Picture:
     >>> folded(cell, output="o")
     Picture(5 vertices, 6 edges)
     """
+    if isinstance(cell, type) or not callable(getattr(cell, "initial", None)):
+        raise TypeError(f"viz.folded draws one cell, not {name_of(cell)}; an unfolding is drawn by viz.unfolded")
     initial = cell.initial()
     widths = ", ".join(f"{name} {shape(value.shape[1:])}" for name, value in zip(initial._fields, initial, strict=True))
     picture = Picture(f"{name_of(cell)}, state {widths}\nblack square: a delay of one step", direction="BT")

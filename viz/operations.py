@@ -32,6 +32,8 @@ def ops(tensor: Tensor, names: Mapping[str, Tensor] | None = None, levels: Conta
     >>> ops((w * w).sum(), names={"w": w})
     Picture(3 vertices, 3 edges)
     """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"viz.ops draws what a Tensor was computed by, not a {type(tensor).__name__}: give run.all().h")
     if tensor.node is None:
         raise GraphError(
             "the Tensor is not recorded, so there is no op graph; compute it from what requires a gradient"

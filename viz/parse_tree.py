@@ -30,6 +30,8 @@ def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | N
     >>> [data["label"] for _, data in picture.to_networkx().nodes(data=True)]
     ['3', '2', 'It', '3 ≠ 4', 'works']
     """
+    if not isinstance(tree, Tree):
+        raise TypeError(f"viz.tree draws a Tree, not a {type(tree).__name__}: trees.parse(text) makes one of brackets")
     labels, words, sizes = tree.arrays()
     if predictions is not None and len(predictions) != len(labels):
         raise ValueError(

@@ -85,7 +85,7 @@ def unfolded(
             picture.row(column)
     letters = sorted({edge.label[0] for edge in picture.edges})
     if letters:
-        picture.caption = f"{', '.join(letters)}: the same parameters at every vertex"
+        picture.caption = f"{', '.join(letters)}: the same at every vertex"
     return picture
 
 

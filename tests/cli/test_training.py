@@ -109,6 +109,10 @@ def test_what_another_process_writes_now_is_left_alone(data: Path, tmp_path: Pat
     assert (out / f".{training.CHECKPOINT}.17.tmp").read_bytes() == b"half"
 
 
+def blas_threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
 @pytest.mark.parametrize("asked", [None, "2"])
 def test_blas_has_one_thread_unless_the_environment_says_otherwise(
     asked: str | None, data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
@@ -122,14 +126,14 @@ def test_blas_has_one_thread_unless_the_environment_says_otherwise(
     fit = training.fit
 
     def noting(*args: Any, **options: Any) -> Any:
-        seen.append([pool["num_threads"] for pool in threadpool_info()])
+        seen.append(blas_threads())
         return fit(*args, **options)
 
     monkeypatch.setattr(training, "fit", noting)
     with threadpool_limits(2, "blas"):
-        before = [pool["num_threads"] for pool in threadpool_info()]
+        before = blas_threads()
         assert call("train", data, "--out", tmp_path / "run", *TRAIN).code == 0
-        assert [pool["num_threads"] for pool in threadpool_info()] == before
+        assert blas_threads() == before
     wanted = before if asked else [1] * len(before)
     assert seen == [wanted]
     assert set(before) == {2}, "else it shows nothing"

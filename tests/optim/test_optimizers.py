@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -183,5 +184,7 @@ def test_wrong_arguments_are_named(make: Callable[[tg.Tensor], Any], error: type
 
 
 def test_an_optimiser_shows_its_options_and_how_many_parameters_it_moves() -> None:
-    shown = repr(tg.optim.SGD([{"params": [tg.ones(2).requires_grad_()] * 1, "lr": 0.5}], lr=0.1))
-    assert shown.startswith("<SGD params=1, lr=0.5, momentum=0.0")
+    x, y, z = (tg.ones(2).requires_grad_() for _ in range(3))
+    assert repr(tg.optim.SGD([x], lr=0.5)).startswith("<SGD params=1, lr=0.5, momentum=0.0")
+    shown = repr(tg.optim.SGD([{"params": [x, y], "lr": 0.5}, {"params": z}], lr=0.1))
+    assert re.search(r"^<SGD params=2, lr=0.5, .*; params=1, lr=0.1, ", shown)

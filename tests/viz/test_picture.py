@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+import tinygrad_rnn as tg
 import viz
 from viz import engine
 from viz.picture import EDGES, VERTICES
@@ -144,3 +146,19 @@ def test_a_hundred_thousand_vertices_and_frames_ten_thousand_deep_become_text() 
     text = drawn.dot
     assert text.count("[label=v ") == 100_000
     assert text.count("{") == text.count("}") == 10_001
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda run: viz.ops(run), r"viz\.ops draws what a Tensor was computed by, not a Unfolding: give run"),
+        (lambda run: viz.folded(run), r"viz\.folded draws one cell, not Unfolding"),
+        (lambda run: viz.folded(tg.nn.RNNCell), r"viz\.folded draws one cell, not RNNCell"),
+        (lambda run: viz.folded({0: tg.nn.RNNCell(1, 1)}), r"viz\.folded draws one cell, not dict"),
+        (lambda run: viz.tree("(3 a)"), r"viz\.tree draws a Tree, not a str: trees\.parse\(text\) makes one"),
+    ],
+)
+def test_a_function_says_what_it_draws(draw: Any, message: str) -> None:
+    run = tg.unfold(tg.nn.RNNCell(1, 1), tg.chain(2), tg.ones((2, 1)))
+    with pytest.raises(TypeError, match=message):
+        draw(run)

@@ -72,7 +72,7 @@ def blas() -> Part:
     a = np.ones((512, 512), np.float32)
     best = min(_seconds(a) for _ in range(8))
     loaded: dict[str, Any] = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
-    threads = f", {loaded['num_threads']} threads" if loaded else ""
+    threads = f", {loaded['num_threads']} threads" if loaded.get("num_threads") else ""
     better = ""
     if loaded.get("architecture") in ("Haswell", "Zen") and _has_avx512():
         better = "; it leaves this CPU's AVX-512 unused: try OPENBLAS_CORETYPE=SKYLAKEX in the environment"

@@ -17,7 +17,7 @@ from ..backend import NUMPY
 LARGE = 1024  # elements from which on a call into C is paid for
 NAMES = ("tanh", "sigmoid")
 _FLOAT, _INT = np.dtype(np.float32), np.dtype(np.int64)
-_View = ctypes.c_char * 0  # of an array: the quickest way to its address
+VIEW = ctypes.c_char * 0  # of an array: the quickest way to its address
 Function = Callable[[np.ndarray], np.ndarray]
 
 
@@ -41,7 +41,7 @@ def in_c(name: str, otherwise: Function) -> Function:
         if library is None:
             return otherwise(x)
         out = np.empty_like(x)
-        library[name](_View.from_buffer(x), _View.from_buffer(out), x.size)  # type: ignore[arg-type]
+        library[name](VIEW.from_buffer(x), VIEW.from_buffer(out), x.size)  # type: ignore[arg-type]
         return out
 
     return function
@@ -59,7 +59,7 @@ def cross_entropy(x: Any, ids: Any) -> tuple[Any, ...] | None:
     if library is None:
         return None
     made = [np.empty(len(x), _FLOAT) for _ in range(3)]
-    wrong = library["cross_entropy"](*map(_View.from_buffer, (x, _in_one_piece(ids), *made)), *x.shape)
+    wrong = library["cross_entropy"](*map(VIEW.from_buffer, (x, _in_one_piece(ids), *made)), *x.shape)
     return None if wrong >= 0 else tuple(made)
 
 
@@ -70,7 +70,7 @@ def cross_entropy_back(x: Any, ids: Any, top: Any, total: Any, g: Any) -> Any:
         return None
     out = np.empty_like(x)
     given = x, _in_one_piece(ids), top, total, _in_one_piece(g), out
-    library["cross_entropy_back"](*map(_View.from_buffer, given), *x.shape)
+    library["cross_entropy_back"](*map(VIEW.from_buffer, given), *x.shape)
     return out
 
 

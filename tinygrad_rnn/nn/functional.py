@@ -113,10 +113,9 @@ def _targets(name: str, scores: Tensor, targets: Any, ignore_index: int) -> tupl
     Raises:
         ValueError, IndexError, TypeError: see `cross_entropy`.
     """
-    target = targets if isinstance(targets, Tensor) else ids_of(targets, scores.device)
-    shape = scores.data.shape
+    target, shape = ids_of(targets, scores.device), scores.shape
     classes = shape[-1] if shape else 0
-    if target.data.shape != shape[:-1] or not classes:
+    if target.shape != shape[:-1] or not classes:
         raise ValueError(
             f"{name} takes scores [..., C] and a class id for each row of them, not shapes {scores.shape} "
             f"and {target.shape}"

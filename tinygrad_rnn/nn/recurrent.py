@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +24,6 @@ class Recurrent(Module):
     Parameters are named as PyTorch names them: weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0,
     weight_ih_l0_reverse and so on.
     """
-
-    cell: ClassVar[type[LSTMCell] | type[GRUCell]]
 
     def __init__(
         self,
@@ -56,7 +54,7 @@ class Recurrent(Module):
 
     def _cell(self, width: int, bias: bool, device: str | None, dtype: Any) -> StepCell:
         """The cell of a layer whose inputs have a width."""
-        return self.cell(width, self.hidden_size, bias, device, dtype)
+        raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -200,11 +198,11 @@ class RNN(Recurrent):
         device: str | None = None,
         dtype: Any = None,
     ) -> None:
-        self.nonlinearity = nonlinearity
+        self._nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype)
 
     def _cell(self, width: int, bias: bool, device: str | None, dtype: Any) -> RNNCell:
-        return RNNCell(width, self.hidden_size, bias, self.nonlinearity, device, dtype)
+        return RNNCell(width, self.hidden_size, bias, self._nonlinearity, device, dtype)
 
 
 class LSTM(Recurrent):
@@ -216,7 +214,8 @@ class LSTM(Recurrent):
     ((5, 4, 6), (2, 4, 3))
     """
 
-    cell = LSTMCell
+    def _cell(self, width: int, bias: bool, device: str | None, dtype: Any) -> LSTMCell:
+        return LSTMCell(width, self.hidden_size, bias, device, dtype)
 
 
 class GRU(Recurrent):
@@ -228,4 +227,5 @@ class GRU(Recurrent):
     ((4, 5, 3), (2, 4, 3))
     """
 
-    cell = GRUCell
+    def _cell(self, width: int, bias: bool, device: str | None, dtype: Any) -> GRUCell:
+        return GRUCell(width, self.hidden_size, bias, device, dtype)

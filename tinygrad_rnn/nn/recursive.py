@@ -19,7 +19,7 @@ from .functional import linear
 class SlotCell(StateCell):
     """A cell that reads N predecessors by slot, with one product for their hidden states side by side, [h_1; ...; h_N].
 
-    weight_ih [inputs * H, I] unless I is 0, weight_hh [gates * H, N H] unless N is 0, bias [gates * H] or None.
+    weight_ih [terms * H, I] unless I is 0, weight_hh [gates * H, N H] unless N is 0, bias [gates * H] or None.
 
     Raises:
         ValueError: it has neither an input nor slots, or no width.
@@ -40,13 +40,13 @@ class SlotCell(StateCell):
         if arity < 0 or arity + input_size == 0:
             raise ValueError(f"{type(self).__name__} needs an input or slots, not {input_size=} and {arity=}")
         self.arity = arity
-        gates, inputs = (count * hidden_size for count in self._blocks())
-        self.weight_ih = self._drawn((inputs, input_size), device, dtype) if input_size else None
-        self.weight_hh = self._drawn((gates, arity * hidden_size), device, dtype) if arity else None
-        self.bias = self._drawn((gates,), device, dtype) if bias else None
+        gates, terms = self._counts()
+        self.weight_ih = self._drawn((terms * hidden_size, input_size), device, dtype) if input_size else None
+        self.weight_hh = self._drawn((gates * hidden_size, arity * hidden_size), device, dtype) if arity else None
+        self.bias = self._drawn((gates * hidden_size,), device, dtype) if bias else None
 
-    def _blocks(self) -> tuple[int, int]:
-        """How many blocks of H rows the gates have, and the terms of the input."""
+    def _counts(self) -> tuple[int, int]:
+        """How many gates there are, and how many terms of the input they share."""
         return 1, 1
 
     def _beside(self, kids: Kids) -> Tensor:
@@ -152,7 +152,7 @@ class NaryTreeLSTMCell(SlotCell):
 
     State = CellState
 
-    def _blocks(self) -> tuple[int, int]:
+    def _counts(self) -> tuple[int, int]:
         return 3 + self.arity, 4 if self.arity else 3
 
     def _shared(self, x: Tensor) -> Tensor:

@@ -22,13 +22,19 @@ Op = TypeVar("Op", bound=Callable[..., Tensor])
 _new: Any = object.__new__
 
 
+def _made(op: Any, declared: Op) -> Op:
+    """An op under the name that it was declared by, in tracebacks and profiles too."""
+    op.__code__ = op.__code__.replace(co_name=declared.__name__, co_qualname=declared.__qualname__)
+    made: Any = wraps(declared)(op)
+    return made  # type: ignore[no-any-return]
+
+
 def _unary(declared: Op) -> Op:
     """The declared op of one argument; where it makes floats of integers, they are the default float32."""
     name = declared.__name__
     row = TABLE[name]
     on_numpy, keeps_out, keeps_x = row.on_numpy, row.keeps_out, row.keeps_tensors
 
-    @wraps(declared)
     def op(x: Like) -> Tensor:
         if x.__class__ is not Tensor:
             x = as_tensor(x)
@@ -53,7 +59,7 @@ def _unary(declared: Op) -> Op:
             return made
         return record(row, out, (node,), saved)
 
-    return op  # type: ignore[return-value]
+    return _made(op, declared)
 
 
 def _binary(declared: Op) -> Op:
@@ -62,7 +68,6 @@ def _binary(declared: Op) -> Op:
     row = TABLE[name]
     on_numpy, keeps_out, keeps_both = row.on_numpy, row.keeps_out, row.keeps_tensors
 
-    @wraps(declared)
     def op(x1: Like, x2: Like) -> Tensor:
         if x1.__class__ is not Tensor or x2.__class__ is not Tensor:
             return mixed(*promote(name, x1, x2))
@@ -79,7 +84,7 @@ def _binary(declared: Op) -> Op:
         saved = (a, b) if keeps_both else ()
         if keeps_out:
             saved = (out, *saved)
-        if now.plain:  # as above
+        if now.plain:  # by hand, as in `_unary`
             made: Tensor = _new(Tensor)
             made.data, made.node = out, None
             if n1 is not None or n2 is not None:
@@ -107,7 +112,7 @@ def _binary(declared: Op) -> Op:
         saved = (a, b) if keeps_both else ()
         return record(row, out, (n1, n2), (out, *saved) if keeps_out else saved)
 
-    return op  # type: ignore[return-value]
+    return _made(op, declared)
 
 
 @_unary
@@ -361,7 +366,7 @@ def logaddexp(x1: Like, x2: Like) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
 
 
-# The operators, without the call between.
+# The operators that cost most are the ops themselves, in place of methods that call them.
 Tensor.__add__, Tensor.__sub__, Tensor.__mul__ = add, subtract, multiply  # type: ignore[method-assign]
 
 

@@ -17,7 +17,6 @@ from .derivatives import TABLE
 Like = Tensor | Array | complex
 DEFAULT_FLOAT = np.dtype(np.float32)
 _WEAK = (bool, int, float, complex)
-_new: Any = object.__new__
 
 
 def wrap(array: Array, node: Node | None = None) -> Tensor:

@@ -55,8 +55,9 @@ class Optimizer:
             self.add_param_group(group)
 
     def __repr__(self) -> str:
-        shown = self.param_groups[0] | {"params": sum(len(group["params"]) for group in self.param_groups)}
-        return f"<{type(self).__name__} {', '.join(f'{key}={value}' for key, value in shown.items())}>"
+        groups = [group | {"params": len(group["params"])} for group in self.param_groups]
+        shown = "; ".join(", ".join(f"{key}={value}" for key, value in group.items()) for group in groups)
+        return f"<{type(self).__name__} {shown}>"
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Optimise further parameters: {"params": Tensors, option: value, ...}."""

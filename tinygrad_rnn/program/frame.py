@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..native.functions import VIEW
 from .graph import EDGE, PARAMETER, READS, Value
 from .layout import Call, Variant
 from .machine import Machine
@@ -229,15 +230,11 @@ class Ready(NamedTuple):
     views: list[Value]
 
 
-_START = ctypes.c_char * 0
-
-
 def address(array: np.ndarray) -> int:
     """Where an array's elements lie."""
-    try:
-        return ctypes.addressof(_START.from_buffer(array))  # type: ignore[arg-type]  # the quickest way
-    except (TypeError, ValueError):  # read-only, or not in one piece
-        return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    if array.flags.carray:
+        return ctypes.addressof(VIEW.from_buffer(array))  # type: ignore[arg-type]
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def _stepper(

@@ -50,7 +50,7 @@ _SPECIAL: dict[str, Any] = {
     "concat": lambda v, args, shape: np.concatenate(args, axis=v.options[0]),
     "matmul": lambda v, args, shape: NUMPY.matmul(args[0], args[1]),
     "contract": lambda v, args, shape: NUMPY.matmul(args[0].T, args[1]),
-    "sum_rows": lambda v, args, shape: np.add.reduce(args[0], axis=0, keepdims=True),
+    "sum_rows": lambda v, args, shape: NUMPY.sum(args[0], axis=0, keepdims=True),
     "einsum": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
     "einsum_rows": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
     "spread": lambda v, args, shape: args[0][args[1]],
