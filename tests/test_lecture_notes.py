@@ -6,6 +6,8 @@ module's are their transposes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,13 @@ def test_f3_hidden_states_and_outputs_of_hello() -> None:
     ]
     assert_digits(tg.softmax(o, axis=1), expected_p)
     assert tg.argmax(o, axis=1).tolist() == [1, 3, 3, 3]  # the second is wrong, and nearly right: e lacks 0.0084
-    assert_digits(h[:1] @ tg.tensor(W_HH), [[0.817605, 0.536771, 0.959104]])
+    p = tg.softmax(o, axis=1)
+    assert_digits(p[1, 3] - p[1, 1], 0.0084, atol=5e-5)
+    w_xh, w_hh = tg.tensor(W_XH), tg.tensor(W_HH)
+    x = Hello().x
+    assert_digits(x[:1] @ w_xh, [[0.2973, 0.2766, 0.7974]])
+    assert_digits(h[:1] @ w_hh, [[0.817605, 0.536771, 0.959104]])
+    assert_digits(h[:1] @ w_hh + x[1:2] @ w_xh, [[1.204505, 1.453771, 1.371604]])
     # The slide printed four digits of unrounded numbers, two of them rounded wrongly.
     assert_digits(h[:2], [[0.2889, 0.2698, 0.6626], [0.8350, 0.8964, 0.8791]], atol=1.5e-4)
     assert_digits(o[:1], [[0.1866, 0.9446, 0.4106, 0.9213]], atol=1.5e-4)
@@ -114,6 +122,41 @@ def test_f24_gradients_of_the_internal_nodes() -> None:
     _, run = backward()
     norms = np.linalg.norm(run.state_grad.h.numpy(), axis=1)
     np.testing.assert_allclose(norms, [0.187579, 0.647741, 0.596185, 0.173793], rtol=0, atol=DIGITS)
+
+
+def test_f24_differences_agree_with_the_gradients_of_hello_to_nine_digits() -> None:
+    net = Hello()
+
+    def summed_loss(*weights: tg.Tensor) -> tg.Tensor:
+        net.cell.weight_ih, net.cell.weight_hh, net.out.weight = weights
+        return nn.functional.cross_entropy(net()[1], TARGETS, reduction="sum")
+
+    tg.gradcheck(summed_loss, list(net.parameters()), order=1, eps=1e-5, atol=2e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "first", "losses"),
+    [
+        (optim.SGD, 0.1, 130, {500: 0.029175, 1000: 0.012091}),
+        (optim.SGD, 0.5, 29, {500: 0.017737}),
+        (optim.SGD, 1.0, 24, {}),
+        (optim.Adam, 0.01, 152, {500: 0.083054}),
+    ],
+)
+def test_hello_learns_as_the_notes_have_it(optimizer: Any, lr: float, first: int, losses: dict[int, float]) -> None:
+    net = Hello()
+    steps, right, found = optimizer(net.parameters(), lr=lr), [], {}
+    for update in range(max([*losses, 100]) + 1):
+        o = net.out(tg.unfold(net.cell, tg.chain([4]), net.x).all().h)
+        loss = nn.functional.cross_entropy(o, TARGETS, reduction="sum")
+        right.append(tg.argmax(o, axis=1).tolist() == TARGETS)
+        found[update] = loss.item()
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+    assert right.index(True) == first
+    assert right[100] == (lr == 1.0), "with lr 0.5 it is wrong again at 100"
+    assert {update: round(found[update], 6) for update in losses} == losses
 
 
 def test_f25_gradients_of_the_parameters_and_their_share_of_each_step() -> None:

@@ -27,6 +27,11 @@ from tinygrad_rnn.cli import runs
         (["train", "x", "--clip", "0"], 2, "--clip.*0.0 is not in the range x>0"),
         (["train", "x", "--seed", "-1"], 2, "--seed.*greater than or equal to 0"),
         (["demo", "--seed", "-1"], 2, "--seed.*greater than or equal to 0"),
+        (
+            ["train", "x", "--cell", "lstmm"],
+            2,
+            r"Invalid value for '--cell': 'lstmm' is not one of 'tree-lstm', 'child",
+        ),
         (["train", "nowhere"], 1, "no folder nowhere; DATA is the folder that holds train.txt, dev.txt and test.txt"),
         (["train", os.devnull], 1, f"no folder {os.devnull}; DATA is the folder"),
         (["train", "listops", "--device", "tpu"], 1, "unknown device 'tpu'"),

@@ -170,6 +170,12 @@ def test_wide_trees_are_binarised_and_predicted_as_they_were(tmp_path: Path, dat
     assert [len(t.children) for t in found[:2]] == [4, 2]
 
 
+@pytest.mark.parametrize(("cell", "judged"), [("lstm", "words"), ("tree-lstm", "nodes")])
+def test_the_lines_say_what_was_judged(cell: str, judged: str, tmp_path: Path, data: Path, call: Any) -> None:
+    said = call("train", data, "--cell", cell, "--out", tmp_path / "run", *TRAIN).out
+    assert re.findall(r"% of all (\w+)", said) == [judged] * 3
+
+
 def test_listops_is_made_on_the_spot(tmp_path: Path, call: Any) -> None:
     result = call("train", "listops", "--size", "40", "--depth", "3", "--out", tmp_path / "run", *TRAIN)
     assert result.out.startswith("listops: 40 train, 4 dev, 4 test trees")

@@ -200,7 +200,7 @@ def _explained(error: BaseException) -> tuple[int, str]:
     if isinstance(error, Stopped | KeyboardInterrupt):
         return 130, str(error)
     if hasattr(error, "format_message"):  # the option parser's
-        text = error.format_message()
+        text = error.format_message().replace("Value error, ", "")  # what the library's own checks begin with
         return 2, f"{text} (see --help)" if text else ""  # no text: the help itself was shown
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""

@@ -126,9 +126,14 @@ def epochs_of(
             best = max(best, row["dev_root"])
             console.print(
                 f"{name}epoch {row['epoch']:2}  loss {row['loss']:7.3f}  dev {row['dev_root']:6.1%} of roots, "
-                f"{row['dev_all']:6.1%} of all nodes  {row['seconds']:5.1f} s{'  *' if better else ''}"
+                f"{row['dev_all']:6.1%} of all {_parts(model)}  {row['seconds']:5.1f} s{'  *' if better else ''}"
             )
             yield row
+
+
+def _parts(model: runs.Model) -> str:
+    """What is judged: the nodes of a tree; of a sequence its words, each by the largest subtree that it ends."""
+    return "words" if runs.CELLS[model.settings.cell].is_sequence else "nodes"
 
 
 def report(console: Console, out: Path, parts: runs.Parts) -> training.Accuracy:
@@ -142,6 +147,6 @@ def report(console: Console, out: Path, parts: runs.Parts) -> training.Accuracy:
     training.write(metrics, "\n".join([*lines, json.dumps(row), ""]).encode())
     console.print(
         f"best epoch {info['epoch']}: dev {info['dev']:.1%}, test {found.root:.1%} of roots, "
-        f"{found.all:.1%} of all nodes; model in {out / training.MODEL}"
+        f"{found.all:.1%} of all {_parts(model)}; model in {out / training.MODEL}"
     )
     return found
