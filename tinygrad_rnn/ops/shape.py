@@ -163,7 +163,10 @@ def concat(arrays: Sequence[Like], /, *, axis: int | None = 0) -> Tensor:
 
 def stack(arrays: Sequence[Like], /, *, axis: int = 0) -> Tensor:
     """Tensors of one shape along a new axis."""
-    pieces = [expand_dims(x, axis=axis) for x in arrays]
+    tensors = [as_tensor(x) for x in arrays]
+    if len({x.shape for x in tensors}) > 1:
+        raise ValueError(f"stack: the shapes differ: {[x.shape for x in tensors]}; concat joins such Tensors")
+    pieces = [expand_dims(x, axis=axis) for x in tensors]
     return concat(pieces, axis=axis) if len(pieces) != 1 else pieces[0]
 
 
@@ -218,6 +221,8 @@ def tile(x: Like, repetitions: Sequence[int], /) -> Tensor:
 def take(x: Like, indices: Like, /, *, axis: int = 0) -> Tensor:
     """The pieces of x along an axis at the indices [E]."""
     x = as_tensor(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise IndexError(f"take: axis {axis} is out of range for shape {x.shape}")
     if axis in (0, -x.ndim):
         return gather_rows(x, indices)
     return moveaxis(gather_rows(moveaxis(x, axis, 0), indices), 0, axis)
