@@ -204,6 +204,12 @@ def test_a_width_stands_for_rows_and_none_for_the_input_size_of_the_cell() -> No
         tg.explain({0: nn.NaryTreeLSTMCell(IN, H), 1: nn.NaryTreeLSTMCell(IN + 1, H)}, TYPED)
 
 
+def test_a_state_of_another_width_is_said_to_be_an_error_eagerly() -> None:
+    found = tg.explain(tg.cell(arity=1, state={"h": H})(lambda x, kids: kids[0].h[:, 1:]), tg.chain([5]), H)
+    assert "another shape or dtype" in found.reason
+    assert "eagerly another width is an error" in found.remedy
+
+
 def test_inputs_that_were_forgotten_are_asked_for() -> None:
     linear = nn.Linear(IN, H)
 
@@ -282,6 +288,10 @@ def drawing(x: Any, kids: Any) -> Any:
     return x + tg.random.normal((1, H)) + kids[0].h
 
 
+def wrong(x: Any, kids: Any) -> Any:
+    return x @ tg.ones((H + 1, H)) + kids[0].h
+
+
 def remembering(x: Any, kids: Any) -> Any:
     MEMORY.append(1)
     return x + kids[0].h
@@ -302,6 +312,7 @@ NUMBERS = iter(range(100))
         (by_array, "can't find again", "pass it as context"),
         (mixing, "axis 0", "the same row"),
         (drawing, "not one row per vertex", "draw n rows"),
+        (wrong, "it raises ValueError: matmul(", "if that is a mistake in the cell, it is raised there"),
     ],
 )
 def test_why_a_cell_has_no_program_with_its_line_and_the_remedy(function: Any, reason: str, remedy: str) -> None:

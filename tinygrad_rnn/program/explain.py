@@ -41,6 +41,8 @@ REMEDIES = {
     "COMPILE=0": "take TINYGRAD_RNN_COMPILE out of the environment",
     "has a hook": "register the hook on a result of the unfolding",
     "referred to weakly": "give the class of the cell no __slots__, or add '__weakref__' to them",
+    "another shape or dtype": "return each state as wide as its initial state: eagerly another width is an error",
+    "it raises ": "unfold it: if that is a mistake in the cell, it is raised there, with its line",
     "start from different states": "give all cells the same initial(), or pass initial=...",
 }
 
