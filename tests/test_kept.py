@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_kept_parameter_gradients_sum_over_levels_to_grad(create_graph: bool, an
         np.testing.assert_allclose(tg.sum(by_level, axis=0).numpy(), w.grad.numpy(), rtol=1e-12, atol=1e-12)
     level = plain_level_gradient(cell, s, x, 1)
     np.testing.assert_allclose(run.parameter_grad(cell.u)[1].numpy(), level, rtol=1e-10, atol=1e-12)
-    with pytest.raises(ValueError, match="no gradient by level: this Tensor requires no gradient"):
+    with pytest.raises(ValueError, match="no gradient by level of a Tensor that requires none"):
         run.parameter_grad(tg.ones(2))
     assert run.parameter_grad(leaf(2)).tolist() == [[0, 0]] * s.levels  # no parameter of the cell
 
@@ -154,5 +155,30 @@ def test_what_is_kept_is_asked_for_after_a_backward_pass() -> None:
     run = tg.unfold(cell, tg.chain(2), leaf(2, H), keep=("state_grad", "parameter_grad"))
     with pytest.raises(ValueError, match="no backward pass has come by these states: call backward"):
         _ = run.state_grad
-    with pytest.raises(ValueError, match="no gradient by level: no backward pass has come by"):
-        run.parameter_grad(cell.u)
+    empty = tg.unfold(cell, tg.chain([0, 0]), leaf(0, H), keep=("state_grad",))
+    assert empty.state_grad.h.shape == (0, H)
+
+
+def test_states_that_are_kept_are_no_leaves_and_leave_no_cycles() -> None:
+    w = tg.tensor([[0.5]], requires_grad=True)
+    cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: tg.tanh(x + kids[0].h @ w))
+
+    def run() -> tg.Unfolding:
+        made = tg.unfold(cell, tg.chain(3), tg.ones((3, 1)), keep=("state_grad", "parameter_grad"))
+        (made.last().h ** 2).sum().backward(create_graph=True)
+        w.grad = None
+        return made
+
+    first = run()
+    assert not first.all().h.is_leaf
+    assert first.parameter_grad(w)[0].tolist() == [[0]]
+    with pytest.raises(ValueError, match="no gradient by level of a Tensor that requires none"):
+        first.parameter_grad(tg.ones(1))
+    del first
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -151,7 +151,7 @@ def test_item_assignment_writes_a_fresh_buffer() -> None:
     assert x.data is not old
     for recorded in (tg.tensor([1.0], requires_grad=True), tg.tensor([1.0], requires_grad=True) * 2):
         for into, value, what, remedy in (
-            (recorded, 1, "a recorded Tensor is not", r"make a new one, \(p - lr"),
+            (recorded, 1, "a recorded Tensor is not", r"detach\(\) it first; a step by hand is \(p"),
             (x, recorded[0], "the value's gradient", r"detach\(\) it first"),
         ):
             with pytest.raises(GraphError, match=rf"{what}.*; use where\(\) or concat\(\), or {remedy}"):

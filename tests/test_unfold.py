@@ -610,6 +610,9 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 def test_inputs_without_a_width_are_refused_unless_they_are_ids() -> None:
     with pytest.raises(StructureError, match=r"inputs are rows \[N, I\], not \[3\]; of numbers make rows of one"):
         tg.unfold(Unary(), tg.chain([2, 1]), tg.arange(3.0))
+    with pytest.raises(StructureError, match=r"inputs are rows \[N, I\], not \[2\]"):
+        tg.Unfolding(Unary()).advance(tg.ones(2), [[-1], [-1]])
+    assert tg.unfold(tg.nn.RNNCell(0, 3), tg.chain([0, 0]), []).all().h.shape == (0, 3)
     table = tg.tensor([[1.0], [2.0]])
     embedding = tg.cell(arity=1, state={"h": 1})(lambda x, kids: tg.gather_rows(table, x) + kids[0].h)
     assert tg.unfold(embedding, tg.chain(3), tg.tensor([0, 1, 1])).last().h.tolist() == [[5.0]]
@@ -623,3 +626,20 @@ def test_any_error_inside_a_cell_says_in_which_and_at_which_level() -> None:
     with pytest.raises(ValueError, match="split") as caught:
         tg.unfold(split, tg.chain(2), tg.ones((2, 2)))
     assert caught.value.__notes__ == ["in cell split, level 0"]
+
+
+def test_the_errors_of_a_cell_survive_whatever_they_are() -> None:
+    class Refusing(Exception):
+        def add_note(self, note: str) -> None:
+            raise TypeError
+
+    kept = ValueError("mine")
+    for error in (Refusing(), kept, kept):
+
+        @tg.cell(arity=1, state={"h": 2})
+        def failing(x: tg.Tensor, kids: tg.Kids, error: Exception = error) -> tg.Tensor:
+            raise error
+
+        with pytest.raises(type(error)):
+            tg.unfold(failing, tg.chain(2), tg.ones((2, 2)))
+    assert kept.__notes__ == ["in cell failing, level 0"]

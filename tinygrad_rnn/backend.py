@@ -202,7 +202,7 @@ def _reduction(ufunc: Any) -> Callable[..., Array]:
 
 
 NUMPY = Backend("cpu", np, np.ndarray, lambda a: a, lambda a: a)
-vars(NUMPY).update(  # NumPy's own take longer to get to work; of the reductions' options these know two
+vars(NUMPY).update(  # NumPy's own take longer to begin; these reductions know only axis and keepdims
     {name: _reduction(ufunc) for name, ufunc in (("max", np.maximum), ("min", np.minimum), ("sum", np.add))},
     broadcast_to=_repeated, matrix_transpose=lambda x: x.swapaxes(-1, -2), reshape=lambda x, shape: x.reshape(shape),
 )  # fmt: skip

@@ -49,9 +49,9 @@ class FunctionCell:
     ) -> None:
         if not isinstance(state, Mapping) or not state:
             raise TypeError(f"state names the Tensors of a cell's state and their widths, as {{'h': 3}}, not {state!r}")
-        if arity is not None and (not isinstance(arity, int) or arity < 0):
+        if arity is not None and (type(arity) is bool or not isinstance(arity, int | np.integer) or arity < 0):
             raise ValueError(f"arity is how many slots a cell reads, or None for a multiset, not {arity!r}")
-        self.function, self.arity = function, arity
+        self.function, self.arity = function, None if arity is None else int(arity)
         self.__name__ = getattr(function, "__name__", "cell")
         self.__doc__ = function.__doc__
         self.State: Any = _state_of(tuple(state))
@@ -126,11 +126,6 @@ class Cells:
             raise TypeError(f"initial is no State but {name_of(self.initial)}: give cell.initial()._replace(h=...)")
         self._initials = {} if self._given else {kind: c.initial() for kind, c in self.by_kind.items()}
         self.fields: tuple[str, ...] = self.initial._fields
-        for kind, state in self._initials.items():
-            if getattr(state, "_fields", None) != self.fields:
-                raise TypeError(
-                    f"kind {kind}: its cell's state has other fields than {self.fields}, those of the first"
-                )
 
     def of(self, kind: int) -> tuple[Cell, State]:
         """(the cell that computes a kind of vertices, the state that its empty slots read)."""
@@ -154,7 +149,9 @@ class Cells:
             remedy = "tg.chain(lengths), tg.from_networkx(graph) and trees.batch(trees)[0] make one"
             raise TypeError(f"a cell unfolds over a Structure, not {name_of(structure)}: {remedy}")
         for kind in structure.kinds_used:
-            cell, _ = self.of(kind)
+            cell, state = self.of(kind)
+            if getattr(state, "_fields", None) != self.fields:
+                raise TypeError(f"kind {kind}: its cell's state has other fields than the first's, {self.fields}")
             if cell.arity is None or (structure.named and structure.slots <= cell.arity):
                 continue
             unread = (structure.slot < 0) | (structure.slot >= cell.arity)
@@ -263,9 +260,8 @@ class Kids(Multiset):
 
     def __getattr__(self, name: str) -> Any:
         field = "h" if name in ("each", "_segments") else name
-        raise AttributeError(
-            f"kids has no {name.strip('_')!r}: with slots read kids[k].{field}, with arity None kids.each.{field}"
-        )
+        what = "edges to sum over" if name == "_segments" else repr(name)
+        raise AttributeError(f"kids has no {what}: with slots read kids[k].{field}, with arity None kids.each.{field}")
 
     def __len__(self) -> int:
         return len(self._slots)

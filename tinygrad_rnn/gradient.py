@@ -72,7 +72,7 @@ class Bag:
         self.parts: list[Part] = []
         self.products: list[Product] = []
         self.waiting = 0  # rows of the products
-        if first is not None:
+        if first is not None:  # as it is where a part comes first
             self.add(first)
 
     def add(self, c: Gradient) -> None:

@@ -30,8 +30,15 @@ class Missing:
 
 
 def rows_of(given: Any) -> Tensor:
-    """Rows as a Tensor: arrays and lists on the default device."""
-    return given if isinstance(given, Tensor) else ops.asarray(given)
+    """Rows as a Tensor: arrays and lists on the default device.
+
+    Raises:
+        StructureError: numbers without a width, which would be added to every row; ids may be [N].
+    """
+    rows = given if isinstance(given, Tensor) else ops.asarray(given)
+    if rows.data.ndim == 1 and rows.data.size and rows.data.dtype.kind not in "iu":
+        raise StructureError(f"inputs are rows [N, I], not {list(rows.shape)}; of numbers make rows of one, x[:, None]")
+    return rows
 
 
 def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]:
@@ -44,8 +51,6 @@ def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]
     if inputs is None:
         return np.zeros(0, np.int64), None
     rows = rows_of(inputs[1] if isinstance(inputs, tuple) else inputs)
-    if rows.data.ndim == 1 and rows.data.dtype.kind == "f":
-        raise StructureError(f"inputs are rows [N, I], not {list(rows.shape)}; of numbers make rows of one, x[:, None]")
     if not isinstance(inputs, tuple):
         if len(rows) != size:
             raise StructureError(f"{len(rows)} input rows for {size} vertices; give (ids, rows) if some have no input")

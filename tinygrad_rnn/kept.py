@@ -36,7 +36,9 @@ class StateGradients:
         own = type(state)(*map(ops.positive, state))  # a cell may return what it read: another vertex's state
         for field, value in enumerate(own):
             if value.node is None and tape.thread.now.recording and value.dtype.kind == "f":
-                value.requires_grad_()  # nothing leads to it that has a gradient; its own is asked for all the same
+                # It was computed from constants alone: recorded as the copy of one, its own gradient comes by.
+                row, scope = ops.derivatives.TABLE["positive"], tape.thread.now.scope
+                value.node = tape.Node(row, (None,), (), value.shape, scope)
             if value.node is not None:
                 tape.add_hook(value.node, partial(_note, found, field))
         return own
@@ -47,7 +49,7 @@ class StateGradients:
         Raises:
             ValueError: no backward pass has come by any of them.
         """
-        if not any(self._found):
+        if self._found and not any(self._found):
             raise ValueError("no backward pass has come by these states: call backward() on what depends on them first")
         return [
             [found.get(field, ops.zeros_like(value)) for field, value in enumerate(block)]
@@ -76,11 +78,10 @@ class ParameterGradients:
         """[levels, *parameter.shape], zeros where a level contributed nothing.
 
         Raises:
-            ValueError: it is no parameter, or no backward pass has come by any.
+            ValueError: the Tensor requires no gradient.
         """
-        if parameter.node is None or not self._found:
-            why = "this Tensor requires no gradient" if parameter.node is None else "no backward pass has come by"
-            raise ValueError(f"there is no gradient by level: {why}")
+        if parameter.node is None:
+            raise ValueError("there is no gradient by level of a Tensor that requires none; give one of the parameters")
         found = self._found.get(parameter.node, {})
         out = ops.zeros((levels, *parameter.shape), dtype=parameter.dtype, device=parameter.device)
         for level, g in found.items():

@@ -9,7 +9,7 @@ import gc
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import _GeneratorContextManager, contextmanager
+from contextlib import _GeneratorContextManager, contextmanager, suppress
 from typing import Any
 
 next_serial = itertools.count(1).__next__  # the one clock: what was recorded, or written in place, before what
@@ -24,6 +24,12 @@ class Scope:
         self.cell, self.level, self.parent, self.line = cell, level, parent, line
         # Called as (xp, level, leaf, contribution) for what this scope's operations add to a leaf's gradient.
         self.observer: Callable[[Any, int, Any, Any], None] | None = None
+
+    def note(self, error: Exception) -> None:
+        """Say in an error where it came up, unless it says so or takes no notes."""
+        with suppress(Exception):
+            if str(self) not in f"{error} {getattr(error, '__notes__', '')}":
+                error.add_note(f"in {self}")
 
     def __str__(self) -> str:
         """For messages: 'cell TreeLSTM, level 3', or the line of the forward pass."""

@@ -230,8 +230,8 @@ class Tensor:
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write into a fresh buffer and rebind it: no other Tensor changes."""
         if self.node is not None:
-            made = "make a new one, (p - lr * p.grad).detach().requires_grad_()"
-            raise GraphError(f"a recorded Tensor is not assigned into; use where() or concat(), or {made}")
+            step = "detach() it first; a step by hand is (p - lr * p.grad).detach().requires_grad_()"
+            raise GraphError(f"a recorded Tensor is not assigned into; use where() or concat(), or {step}")
         if isinstance(value, Tensor) and value.node is not None and autograd.is_grad_enabled():
             raise GraphError("the value's gradient would be lost; use where() or concat(), or detach() it first")
         fresh = self.data.copy()

@@ -32,7 +32,8 @@ class Unfolding:
         cell: the cell, or {kind: cell} for structures with kinds.
         context: per example: a Tensor or array of B rows, a `Ragged`, or a tuple or dict of these.
         initial: a State of 1 or B rows that empty slots read, in place of `cell.initial()`.
-        keep: "state_grad" and "parameter_grad", to look at after the backward pass.
+        keep: "state_grad" and "parameter_grad", to look at after the backward pass; with the first all states are
+            recorded, as if their inputs required a gradient.
         structure: what is unfolded, for the public order of ids; None when it grows by `advance`.
         seed: of its random streams; by default drawn from the shared generator.
 
@@ -204,7 +205,7 @@ class Unfolding:
             state = cell(x, kids) if context is None else cell(x, kids, context)
             state = self._checked(state, scope, count)
         except Exception as error:
-            error.add_note(f"in {scope}")
+            scope.note(error)
             raise
         finally:
             now.scope, now.streams = outer, streams
@@ -286,7 +287,9 @@ class Unfolding:
 
     @property
     def state_grad(self) -> State:
-        """dL/dstate of every vertex by public id, after a backward pass; needs keep=("state_grad",).
+        """dL/dstate of every vertex by public id, after `backward()`; needs keep=("state_grad",).
+
+        (`tg.grad` walks only the ways to its inputs: states beside them have zeros here.)
 
         It is the gradient of each state as the cell returns it, by way of whatever reads it afterwards: where h is
         computed from c inside the cell, that way from c is not in the gradient of c.

@@ -177,3 +177,22 @@ def test_ctrl_c_says_how_to_go_on(data: Path, tmp_path: Path, call: Any, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(runs, "read_parts", lambda settings: (_ for _ in ()).throw(KeyboardInterrupt))
         call("train", data, "--out", tmp_path / "other", *TRAIN).fails(130, "stopped by Ctrl-C")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("Unable to allocate 9 TiB", "Unable to allocate 9 TiB"), ("", "smaller widths or batches")]
+)
+def test_too_little_memory_is_no_bug(
+    said: str, shown: str, data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: Any, **__: Any) -> None:
+        raise MemoryError(said) if said else MemoryError
+
+    monkeypatch.setattr(training, "fit", greedy)
+    call("train", data, "--out", tmp_path / "run", *TRAIN).fails(1, f"not enough memory: {shown}")
+
+
+def test_there_must_be_something_to_resume(data: Path, tmp_path: Path, call: Any) -> None:
+    call("train", data, "--out", tmp_path / "run", *TRAIN)
+    (tmp_path / "run" / training.CHECKPOINT).unlink()
+    call("train", data, "--out", tmp_path / "run", "--resume", *TRAIN).fails(1, "so there is nothing to resume")

@@ -207,7 +207,7 @@ def _explained(error: BaseException) -> tuple[int, str]:
         remedy = "; free some space, and try again" if error.errno == errno.ENOSPC else ""
         return 1, f"{where}{error.strerror}{remedy}"
     if isinstance(error, MemoryError):
-        return 1, f"not enough memory: {error}"
+        return 1, f"not enough memory: {str(error) or 'smaller widths or batches need less'}"
     if isinstance(error, OSError | ValueError | ArithmeticError | RuntimeError):
         return 1, str(error)
     return 1, f"{type(error).__name__}: {error} (a bug? --debug shows where)"

@@ -89,7 +89,7 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     except Untraceable as error:
         raise Untraceable(f"{error}{_line(error)}") from None
     except backend.DeviceError as error:  # a stand-in has met an array
-        raise Untraceable(f"it reads an array that it can't find again{_line(error)}") from None
+        raise Untraceable(f"it reads an array that it can't find again ({error}){_line(error)}") from None
     except Exception as error:  # what is wrong with the cell it is told when it runs eagerly
         raise Untraceable(f"it raises {type(error).__name__}: {error}{_line(error)}") from None
     finally:

@@ -88,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     import safetensors
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: nothing was saved there yet; begin without --resume")
+        raise FileNotFoundError(f"no checkpoint at {path}: none was saved there, so there is nothing to resume")
     try:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
