@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -149,3 +151,15 @@ def agree(ours: State, theirs: State, by: list[tg.Tensor]) -> None:
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12, atol=1e-12)
     for a, b in zip(gradients(loss(ours), by), gradients(loss(theirs), by)):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def cycles_left_by(run: Callable[[], object]) -> int:
+    """How many objects a second run leaves that only the garbage collector can free."""
+    run()
+    gc.collect()
+    gc.disable()
+    try:
+        run()
+        return gc.collect()
+    finally:
+        gc.enable()

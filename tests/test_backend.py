@@ -169,3 +169,13 @@ def test_products_are_numpys_however_the_operands_lie(shapes: Any, transposed: b
     out = xp().matmul(xp().from_numpy(a), xp().from_numpy(other))
     np.testing.assert_allclose(host(out), a @ b, rtol=1e-13)
     assert host(out).flags.c_contiguous
+
+
+def test_what_stands_in_for_arrays_is_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = backend.Backend("other", np, list, np.asarray, list)
+    monkeypatch.setitem(backend._by_name, "other", other)
+    assert backend.named("other") is other
+    with backend.standing_in("stand-in"):
+        assert backend.named("cpu") == "stand-in"
+        with pytest.raises(backend.DeviceError, match="is on the CPU, not on 'other'"):
+            backend.named("other")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.cells import cycles_left_by
 from tinygrad_rnn import Multiset, StructureError
 
 
@@ -181,11 +181,4 @@ def test_cells_made_anew_leave_no_cycles() -> None:
         cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h @ w + x)
         tg.unfold(cell, tg.chain(2), tg.ones((2, 1))).last().h.sum().backward()
 
-    run()
-    gc.collect()
-    gc.disable()
-    try:
-        run()
-        assert gc.collect() == 0
-    finally:
-        gc.enable()
+    assert cycles_left_by(run) == 0

@@ -22,10 +22,11 @@ def test_waiting_products_add_up_and_are_multiplied_before_they_hold_much() -> N
 
 
 def test_a_product_meets_another_and_a_dense_gradient_in_any_order() -> None:
-    w, x = tg.ones((2, 3)).requires_grad_(), tg.tensor([[1.0, 2.0, 3.0]])
+    w, x = tg.ones((2, 3)).requires_grad_(), tg.tensor([[0.0, 2.0, 1.0], [1.0, 0.0, 2.0]])
+    ones = tg.ones((2, 2))  # a gradient of rows that are repeated would be multiplied at once
 
     def product() -> tg.Tensor:
-        return tg.linear(x, w).sum()
+        return (tg.linear(x, w) * ones).sum()
 
     def dense() -> tg.Tensor:
         return (w * 10).sum()

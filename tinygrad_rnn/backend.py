@@ -84,7 +84,7 @@ class Backend:
                     # For a few rows OpenBLAS is slow with a transposed right operand: (b^T a^T)^T takes half the time.
                     return np.ascontiguousarray(np.matmul(b.T, a.T).T)
             if a.__class__ is np.ndarray:
-                return a.dot(b)  # the same product; matmul takes half a microsecond to get to it
+                return a.dot(b)  # the same product; matmul takes longer to get to it
         return self.module.matmul(a, b)
 
     def gather_rows(self, x: Array, index: Array) -> Array:

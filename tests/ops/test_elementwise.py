@@ -161,3 +161,23 @@ def test_nodes_of_equal_shapes_share_one_tuple_and_others_do_not() -> None:
     assert out.node.shape == (2, 3)
     out.sum().backward()
     assert row.grad.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("act", "remedy"),
+    [
+        (lambda a: a + tg.ones((4, 3)), "lengths of an axis must be equal, or one of them 1"),
+        (lambda a: tg.where(a > 0, a, tg.ones((4, 3))), "lengths of an axis must be equal, or one of them 1"),
+        (lambda a: tg.concat([a, tg.ones((2, 2))]), "all axes but the one that is joined must be equally long"),
+        (lambda a: tg.concat([a, tg.ones(2)]), "give all as many axes, with reshape or expand_dims"),
+        (lambda a: tg.reshape(a, (4, 4)), "as many elements must come out as go in"),
+        (lambda a: tg.flip(a, axis=5), "axes count from 0, or from the last as -1"),
+        (lambda a: tg.einsum("ij,kj->ik", a, tg.ones((4, 2))), "a letter stands for one length in all operands"),
+    ],
+)
+def test_errors_of_shapes_name_the_op_the_shapes_the_remedy_the_cell_and_the_level(act: Any, remedy: str) -> None:
+    with pytest.raises(ValueError, match=rf"^\w+\(\[2, 3\] .*; {remedy}"):
+        act(tg.ones((2, 3)))
+    cell = tg.cell(arity=1, state={"h": 3})(lambda x, kids: act(x))
+    with pytest.raises(ValueError, match=rf"^\w+\(\[2, 3\] .*; {remedy}.* \[cell <lambda>, level 0\]"):
+        tg.unfold(cell, tg.chain([1, 1]), tg.ones((2, 3)))

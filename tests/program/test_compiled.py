@@ -367,5 +367,6 @@ def test_deep_structures(target: str) -> None:
 @pytest.mark.parametrize("name", ["nope", "gpu:1"])
 def test_a_device_that_does_not_exist_is_refused_inside_a_cell_too(name: str) -> None:
     cell = tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x + tg.zeros(1, device=name))
+    assert f"unknown device {name!r}" in tg.explain(cell, tg.chain(2), 1).reason
     with pytest.raises(tg.DeviceError, match=f"unknown device {name!r}"):
         tg.unfold(cell, tg.chain(2), tg.ones((2, 1)))

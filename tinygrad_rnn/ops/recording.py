@@ -17,6 +17,15 @@ from .derivatives import TABLE
 Like = Tensor | Array | complex
 DEFAULT_FLOAT = np.dtype(np.float32)
 _WEAK = (bool, int, float, complex)
+# What to do about it, by words of NumPy's errors.
+_REMEDIES = {
+    "broadcast": "lengths of an axis must be equal, or one of them 1",
+    "out of bounds": "axes count from 0, or from the last as -1",
+    "Size of label": "a letter stands for one length in all operands",
+    "must match exactly": "all axes but the one that is joined must be equally long",
+    "same number of dimensions": "give all as many axes, with reshape or expand_dims",
+    "cannot reshape": "as many elements must come out as go in; one length may be -1",
+}
 
 
 def wrap(array: Array, node: Node | None = None) -> Tensor:
@@ -178,5 +187,6 @@ def explain(error: Exception, name: str, *operands: Any) -> Exception:
         f"{list(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__ + " " + str(x) for x in operands
     )
     kind = type(error) if type(error) in (ValueError, IndexError, TypeError, OverflowError) else ValueError
-    text = str(error).removesuffix(".")
-    return kind(f"{name}({shown}): {text}{_where()}")
+    text = str(error).strip().removesuffix(".")
+    remedy = next((f"; {remedy}" for words, remedy in _REMEDIES.items() if words in text), "")
+    return kind(f"{name}({shown}): {text}{remedy}{_where()}")
