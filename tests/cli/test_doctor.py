@@ -55,10 +55,13 @@ def test_doctor_says_when_the_blas_leaves_wide_vectors_unused(call: Any, monkeyp
     loaded = {"user_api": "blas", "num_threads": 3, "architecture": "Haswell"}
     monkeypatch.setattr(doctor, "threadpool_info", lambda: [{"user_api": "openmp"}, loaded])
     monkeypatch.setattr(doctor, "_has_avx512", lambda: True)
-    hint = "it leaves this CPU's AVX-512 unused: try OPENBLAS_CORETYPE=SKYLAKEX in the environment"
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     words = " ".join(call("doctor").out.split())
     assert ", 3 threads; " in words
-    assert hint in words
+    assert "it leaves this CPU's AVX-512 unused: try OPENBLAS_CORETYPE=SKYLAKEX in the environment" in words
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    words = " ".join(call("doctor").out.split())
+    assert "it leaves this CPU's AVX-512 unused: take OPENBLAS_CORETYPE=Zen out of the environment" in words
     monkeypatch.setattr(doctor, "_has_avx512", lambda: False)
     assert "AVX-512" not in call("doctor").out
     monkeypatch.setattr(doctor, "threadpool_info", list)

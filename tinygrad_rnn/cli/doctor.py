@@ -75,18 +75,17 @@ def blas() -> Part:
     threads = f", {loaded['num_threads']} threads" if loaded.get("num_threads") else ""
     better = ""
     if loaded.get("architecture") in ("Haswell", "Zen") and _has_avx512():
-        better = "; it leaves this CPU's AVX-512 unused: try OPENBLAS_CORETYPE=SKYLAKEX in the environment"
+        told = os.environ.get("OPENBLAS_CORETYPE")
+        remedy = f"take OPENBLAS_CORETYPE={told} out of" if told else "try OPENBLAS_CORETYPE=SKYLAKEX in"
+        better = f"; it leaves this CPU's AVX-512 unused: {remedy} the environment"
     speed = f"{2 * 512**3 / best / 1e9:.0f} GFLOP/s in float32"
     return Part("BLAS", f"{config['name']} {config['version']}{threads}; {speed}{better}")
 
 
 def _has_avx512() -> bool:
     """Whether NumPy finds vectors of 512 bits here."""
-    try:
-        from numpy._core._multiarray_umath import __cpu_features__
-    except ImportError:
-        return False
-    return bool(__cpu_features__.get("AVX512_SKX"))
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", ())
+    return not {"AVX512_SKX", "X86_V4"}.isdisjoint(found)  # the names of NumPy 2.3 and of 2.4
 
 
 def _seconds(a: np.ndarray) -> float:
