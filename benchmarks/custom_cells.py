@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import common
+import gemms
 import numpy as np
 import torch
 from torch.nn.functional import layer_norm as torch_layer_norm
@@ -141,7 +142,7 @@ def unrolled(case: Case, x: torch.Tensor, weights: list[torch.Tensor]) -> torch.
 
 
 def sides(case: Case, shape: common.Shape) -> common.Sides:
-    """Both sides, after they were found to agree."""
+    """All sides, after ours and PyTorch's were found to agree."""
     T, B, I, H = shape  # noqa: E741
     rng = np.random.default_rng(0)
     arrays = [rng.uniform(-1, 1, s).astype(np.float32) / np.sqrt(H, dtype=np.float32) for s in case.shapes(I, H)]
@@ -166,6 +167,7 @@ def sides(case: Case, shape: common.Shape) -> common.Sides:
     }
     for step in steps.values():
         step()
+    steps["GEMMs alone, NumPy"] = gemms.alone(tg.explain(cell, structure, I))
     common.agree([our_h().numpy()], [torch_h().detach().numpy().swapaxes(0, 1).reshape(-1, H)])
     common.agree(common.gradients(ours), common.gradients(theirs), tolerance=1e-3)
     return steps

@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 
 import common
+import gemms
 import numpy as np
 import torch
 
@@ -19,39 +20,17 @@ from tinygrad_rnn import nn
 LARGE = [(100, 32, 128, 256), (35, 20, 650, 650), (50, 64, 512, 512), (28, 128, 28, 128)]
 SMALL = [(50, 1, 64, 64), (50, 4, 64, 128), (100, 16, 64, 64)]
 SHAPES = {"lstm": LARGE + SMALL, "gru": LARGE[:1], "rnn": LARGE[:1]}
-LAYERS = {"lstm": (nn.LSTM, torch.nn.LSTM, 4), "gru": (nn.GRU, torch.nn.GRU, 3), "rnn": (nn.RNN, torch.nn.RNN, 1)}
+LAYERS = {
+    "lstm": (nn.LSTM, torch.nn.LSTM, nn.LSTMCell),
+    "gru": (nn.GRU, torch.nn.GRU, nn.GRUCell),
+    "rnn": (nn.RNN, torch.nn.RNN, nn.RNNCell),
+}
 TORCH = f"torch {torch.__version__}"
-
-
-def gemms(shape: common.Shape, gates: int) -> common.Step:
-    """The matrix products of a training step: of the inputs, T there and T back through the states, of the weights."""
-    T, B, I, H = shape  # noqa: E741
-    G = gates * H
-    rng = np.random.default_rng(0)
-
-    def array(*lengths: int) -> np.ndarray:
-        return rng.standard_normal(lengths, np.float32)
-
-    x, h, given = array(T * B, I), array(T, B, H), array(T, B, G)
-    w_ih, w_hh, w_hh_back = array(I, G), array(H, G), array(G, H)
-    projected, pre, dh, dw_ih, dw_hh = array(T * B, G), array(T, B, G), array(B, H), array(G, I), array(G, H)
-
-    def step() -> None:
-        np.matmul(x, w_ih, out=projected)
-        for t in range(T):
-            np.matmul(h[t], w_hh, out=pre[t])
-        for t in reversed(range(T)):
-            np.matmul(given[t], w_hh_back, out=dh)
-        all_given = given.reshape(T * B, G).T
-        np.matmul(all_given, x, out=dw_ih)
-        np.matmul(all_given, h.reshape(T * B, H), out=dw_hh)
-
-    return step
 
 
 def sides(case: str, shape: common.Shape) -> common.Sides:
     """The sides of a case, after ours and PyTorch's were found to agree."""
-    our_layer, torch_layer, gates = LAYERS[case]
+    our_layer, torch_layer, cell = LAYERS[case]
     T, B, I, H = shape  # noqa: E741
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((T, B, I), np.float32), rng.standard_normal((T, B, H), np.float32)
@@ -63,7 +42,7 @@ def sides(case: str, shape: common.Shape) -> common.Sides:
     steps = {
         "tinygrad_rnn": common.training_step(ours.parameters(), lambda: ours(our_x)[0].backward(our_dy)),
         TORCH: common.training_step(theirs.parameters(), lambda: theirs(torch_x)[0].backward(torch_dy)),
-        "GEMMs alone, NumPy": gemms(shape, gates),
+        "GEMMs alone, NumPy": gemms.alone(tg.explain(cell(I, H), tg.chain([T] * B))),
     }
     steps["tinygrad_rnn"]()
     steps[TORCH]()

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import common
+import gemms
 import numpy as np
 import torch
 
@@ -104,6 +105,7 @@ def sides() -> common.Sides:
         found[name] = [np.asarray(loss), *map(np.asarray, gradients)]
     for values in found.values():
         common.agree(values, found[reference])
+    steps["GEMMs alone, NumPy"] = gemms.alone(tg.explain(cell, chain, V), (T, H, V))
     return steps
 
 

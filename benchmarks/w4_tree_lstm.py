@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import common
+import gemms
 import numpy as np
 import torch
 from torch.nn import functional
@@ -202,6 +203,12 @@ class Ours:
         scores = tg.log_softmax(tg.linear(h, self.wo, self.bo), axis=1)
         return -tg.sum(tg.gather(scores, tg.asarray(batch.labels[:, None]), axis=1))
 
+    def products(self, structure: tg.Structure, batch: trees.Batch) -> common.Step:
+        """The matrix products of a step alone."""
+        embedded = tg.gather_rows(self.embedding, tg.asarray(batch.words))
+        found = tg.explain(self.cells, structure, (batch.leaves, embedded))
+        return gemms.alone(found, (structure.size, H, len(self.bo)))
+
     def gradients(self, loss: tg.Tensor) -> list[np.ndarray]:
         """The loss, then the gradients of all weights."""
         self.step(loss)
@@ -265,6 +272,8 @@ def main() -> None:
         f"{torch_name} by height": lambda: [peer.step(peer.by_height(plan)) for plan in heights],
         f"{torch_name} by node": lambda: [peer.step(peer.by_node(n)) for n in nodes],
     }
+    products = [ours.products(*batch) for batch in batches]
+    sides["GEMMs alone, NumPy"] = lambda: [step() for step in products]
     planning: common.Sides = {
         "tinygrad_rnn": lambda: [ours.step(ours.loss(*trees.batch(part, vocabulary))) for part in parts],
         f"{torch_name} by depth": lambda: [peer.step(peer.by_depth(plan_by_depth(n))) for n in nodes],

@@ -1,0 +1,67 @@
+"""The matrix products of a training step alone: its time if all else cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import common
+import numpy as np
+
+from tinygrad_rnn.program.explain import Explanation
+
+
+class Product(NamedTuple):
+    """left [n, k] x right [k, m], the rows of left in turns of so many; with `sums`, left.T [k, n] x right [n, m]."""
+
+    left: tuple[int, int]
+    right: tuple[int, int]
+    turns: list[int]
+    sums: bool
+
+
+def products_of(found: Explanation) -> Iterator[Product]:
+    """All products that a program does, forward and backward."""
+    for group in found.groups:
+        for stage, works in group.stages.items():
+            turns = group.calls if stage in ("step", "back") else [group.variant.size]
+            for work in works:
+                if work.kind == "product":
+                    rows = {"n": sum(turns), "e": group.variant.edges}
+                    left, right = (
+                        tuple(rows.get(length) or int(length) for length in shape.split(", "))
+                        for shape in re.findall(r"\[(.*?)\]", work.shapes)
+                    )
+                    yield Product(left, right, turns, not work.shapes.startswith(("[n", "[e")))
+
+
+def alone(found: Explanation, linear: tuple[int, int, int] | None = None) -> common.Step:
+    """NumPy doing the products of a program, into arrays that are there already.
+
+    Args:
+        found: of the cells on their structure.
+        linear: (rows, inputs, outputs) of an `nn.Linear` that reads all states, with both of its derivatives.
+    """
+    products = [*products_of(found)]
+    if linear is not None:
+        n, k, m = linear
+        products += [Product((n, k), (k, m), [n], False), Product((n, m), (m, k), [n], False)]
+        products += [Product((m, n), (n, k), [n], True)]
+    rng = np.random.default_rng(0)
+    work = []
+    for left, right, turns, sums in products:
+        a, b = (rng.standard_normal(s, np.float32) for s in (left[::-1] if sums else left, right))
+        out = np.empty((left[0], right[1]), np.float32)
+        if sums:
+            work.append((a.T, b, out))
+            continue
+        bounds = [0, *itertools.accumulate(turns)]
+        work += [(a[i:j], b, out[i:j]) for i, j in itertools.pairwise(bounds)]
+
+    def step() -> None:
+        for a, b, out in work:
+            np.matmul(a, b, out=out)
+
+    return step
