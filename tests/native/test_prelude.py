@@ -160,12 +160,13 @@ def framed(rows: int, columns: int, dtype: np.dtype[Any], rng: np.random.Generat
     return whole[:rows, :columns], whole
 
 
-def test_packing_fills_the_last_panel_with_zeros(lib: Library) -> None:
+@pytest.mark.parametrize("k", [1, 3, 8, 11])  # columns that follow each other are moved by squares of 4
+def test_packing_fills_the_last_panel_with_zeros(lib: Library, k: int) -> None:
     panel = int(lib.call("panel"))
-    b = np.arange(3 * (panel + 2), dtype=lib.dtype).reshape(3, panel + 2) + 1
-    expected = np.zeros((3, 2 * panel), lib.dtype)
-    expected[:, : panel + 2] = b
-    expected = expected.reshape(3, 2, panel).swapaxes(0, 1).ravel()
+    b = np.arange(k * (panel + 6), dtype=lib.dtype).reshape(k, panel + 6) + 1
+    expected = np.zeros((k, 2 * panel), lib.dtype)
+    expected[:, : panel + 6] = b
+    expected = expected.reshape(k, 2, panel).swapaxes(0, 1).ravel()
     for laid in (b, np.asfortranarray(b), np.repeat(b, 2, axis=1)[:, ::2]):
         assert packed(lib, laid).tolist() == expected.tolist()
 

@@ -120,14 +120,45 @@ static inline real_vector load_vector(const REAL* from) {
 /* How many elements the packed B[k, m] has. */
 static inline long packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
 
+/* out[j * ldo + i] = b[i * ldb + j] for i < k and j < m, in squares of 4 where the compiler can move lanes about. */
+static inline void transpose(long k, long m, const REAL* b, long ldb, REAL* out, long ldo) {
+    long i = 0;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+    typedef REAL quad __attribute__((vector_size(4 * sizeof(REAL))));
+    for (; i + 4 <= k; i += 4) {
+        long j = 0;
+        for (; j + 4 <= m; j += 4) {
+            quad row[4], pair[4], column[4];
+            for (int u = 0; u < 4; u++) memcpy(&row[u], b + (i + u) * ldb + j, sizeof(quad));
+            for (int u = 0; u < 2; u++) {
+                pair[u] = __builtin_shufflevector(row[2 * u], row[2 * u + 1], 0, 4, 1, 5);
+                pair[2 + u] = __builtin_shufflevector(row[2 * u], row[2 * u + 1], 2, 6, 3, 7);
+            }
+            for (int u = 0; u < 2; u++) {
+                column[2 * u] = __builtin_shufflevector(pair[2 * u], pair[2 * u + 1], 0, 1, 4, 5);
+                column[2 * u + 1] = __builtin_shufflevector(pair[2 * u], pair[2 * u + 1], 2, 3, 6, 7);
+            }
+            for (int u = 0; u < 4; u++) memcpy(out + (j + u) * ldo + i, &column[u], sizeof(quad));
+        }
+        for (; j < m; j++)
+            for (long u = i; u < i + 4; u++) out[j * ldo + u] = b[u * ldb + j];
+    }
+#endif
+#endif
+    for (; i < k; i++)
+        for (long j = 0; j < m; j++) out[j * ldo + i] = b[i * ldb + j];
+}
+
 /* Packs B[k, m], whose element (i, j) lies at b[i * rs + j * cs], its last panel filled up with zeros. With `out` at a
    multiple of 64 bytes, products of up to 3 rows are a quarter faster. */
 static inline void pack(const REAL* b, long rs, long cs, long k, long m, REAL* out) {
-    for (long from = 0; from < m; from += PANEL) {
+    for (long from = 0; from < m; from += PANEL, b += PANEL * cs, out += k * PANEL) {
         const long width = m - from < PANEL ? m - from : PANEL;
-        for (long i = 0; i < k; i++, out += PANEL) {
-            for (long j = 0; j < width; j++) out[j] = b[i * rs + (from + j) * cs];
-            for (long j = width; j < PANEL; j++) out[j] = 0;
+        if (rs == 1) transpose(width, k, b, cs, out, PANEL);
+        for (long i = 0; i < k; i++) {
+            for (long j = 0; rs != 1 && j < width; j++) out[i * PANEL + j] = b[i * rs + j * cs];
+            for (long j = width; j < PANEL; j++) out[i * PANEL + j] = 0;
         }
     }
 }
