@@ -458,3 +458,7 @@ def test_a_hook_gives_a_tensor_which_gets_the_gradients_dtype() -> None:
     z.register_hook(lambda g: 1.0)
     with pytest.raises(TypeError, match=r"a hook on multiply .* returned a float; return a Tensor"):
         z.sum().backward()
+
+
+def test_gradcheck_of_a_single_tensor_is_true() -> None:
+    assert tg.gradcheck(lambda x: (x * x).sum(), tg.tensor([1.0, 2.0], dtype="float64", requires_grad=True))

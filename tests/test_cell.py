@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -89,10 +90,49 @@ def test_what_is_no_cell_is_refused_with_the_remedy(by_kind: bool) -> None:
     def plain(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
         return x
 
-    for given, name in ((plain, "plain"), (Half(), "Half")):
-        message = rf"{name} is no cell: make it a cell with @tg\.cell\(.*, or give it arity and initial\(\)"
+    for given, name, lacks in ((plain, "plain", r"arity and initial\(\)"), (Half(), "Half", r"initial\(\)")):
+        message = rf"{name} is no cell: make it a cell with @tg\.cell\(.*, or give it {lacks}"
         with pytest.raises(TypeError, match=message):
             tg.unfold({0: given} if by_kind else given, tg.chain(2), tg.ones((2, 1)))
+
+
+def test_a_class_of_cells_is_no_cell() -> None:
+    with pytest.raises(TypeError, match=r"LSTMCell is a class: make a cell of it, as LSTMCell\(\.\.\.\)"):
+        tg.unfold(tg.nn.LSTMCell, tg.chain(2), tg.ones((2, 1)))
+
+
+@pytest.mark.parametrize("width", [3.5, None, -2, "4", True, (2, 1.0)])
+def test_a_width_that_is_none_is_refused_where_the_cell_is_made(width: Any) -> None:
+    with pytest.raises(ValueError, match=rf"state c: a width is an integer from 0, .*, not {re.escape(repr(width))}"):
+        tg.cell(arity=1, state={"h": 2, "c": width})(lambda x, kids: x)
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (lambda kids: kids["h"], r"kids\['h'\]: slots are numbers from 0, and states .*, as kids\[0\]\.h"),
+        (lambda kids: tg.tanh(kids[0]), r"a state of h, c is no Tensor: read one of them, as \.h"),
+        (lambda kids: kids[0] + 1.0, "unsupported operand"),
+    ],
+)  # fmt: skip
+def test_a_state_read_by_other_ways_than_slot_and_name_is_refused(read: Any, message: str) -> None:
+    cell = tg.cell(arity=1, state={"h": 1, "c": 1})(lambda x, kids: (read(kids), x))
+    with pytest.raises(TypeError, match=message):
+        tg.unfold(cell, tg.chain(2), tg.ones((2, 1)))
+
+
+def test_an_initial_of_the_cell_that_is_no_state_is_refused_with_the_remedy() -> None:
+    class Tuple:
+        arity = 1
+
+        def initial(self) -> Any:
+            return (tg.zeros((1, 1)),)
+
+        def __call__(self, x: tg.Tensor, kids: tg.Kids, context: Any = None) -> Any:
+            return (x,)
+
+    with pytest.raises(TypeError, match=r"initial is no State but tuple: let cell\.initial\(\) return a NamedTuple"):
+        tg.unfold(Tuple(), tg.chain(2), tg.ones((2, 1)))
 
 
 def test_an_initial_that_is_no_state_is_refused_with_the_remedy() -> None:

@@ -50,7 +50,7 @@ UNLIMITED = ("__init__", "__main__", "cli")
 ENGINE = "gradient now anomaly writes tape tensor structure schedule cell context kept blocks inputs unfold".split()
 BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
-    "the engine: the same and all rooms between them": (1595, ENGINE),
+    "the engine: the same and all rooms between them": (1615, ENGINE),
     "ops": (1300, ["ops"]),
     "native": (270, ["native"]),
     # Programs as a whole, and with them the three packages, are over what was planned: benchmarks/README.md says why.
@@ -58,8 +58,8 @@ BUDGETS = {
     "program, what is remembered of cells": (400, [f"program.{m}" for m in "capture recall".split()]),
     "program, parts and the NumPy target": (500, [f"program.{m}" for m in "part machine meaning numpy_target".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
-    "program, runs and words": (1090, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
-    "the three packages": (9973, None),
+    "program, runs and words": (1091, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
+    "the three packages": (10030, None),
 }
 
 

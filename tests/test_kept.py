@@ -105,6 +105,8 @@ def test_kept_parameter_gradients_sum_over_levels_to_grad(create_graph: bool, an
     np.testing.assert_allclose(run.parameter_grad(cell.u)[1].numpy(), level, rtol=1e-10, atol=1e-12)
     with pytest.raises(ValueError, match="no gradient by level of a Tensor that requires none"):
         run.parameter_grad(tg.ones(2))
+    with pytest.raises(ValueError, match=r"no backward pass has come by any parameter: call backward\(\)"):
+        tg.unfold(cell, s, x, keep=("parameter_grad",)).parameter_grad(w)
     assert run.parameter_grad(leaf(2)).tolist() == [[0, 0]] * s.levels  # no parameter of the cell
 
 

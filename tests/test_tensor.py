@@ -31,7 +31,7 @@ def test_values_leave_a_recorded_tensor_freely() -> None:
     assert values.tolist() == [[2, 4]]
     with pytest.raises(ValueError, match="read-only"):
         values[0, 0] = 7
-    with pytest.raises(ValueError, match="size 1"):
+    with pytest.raises(ValueError, match=r"shape \(1, 2\) has no one element; use \.tolist"):
         x.item()
 
 
@@ -216,3 +216,10 @@ def test_pickles_keep_values_device_and_the_wish_for_a_gradient(device: str) -> 
     assert (twin.tolist(), twin.dtype, twin.device, twin.requires_grad) == ([1, 2], np.float32, device, True)
     with pytest.raises(GraphError, match=r"only leaves can be pickled; detach\(\) the Tensor first"):
         pickle.dumps(x * 2)
+
+
+def test_a_tensor_of_one_element_is_formatted_as_a_number() -> None:
+    assert f"{tg.tensor([2.0], requires_grad=True) * 0.25:.3f}, {tg.tensor(7):03d}" == "0.500, 007"
+    assert f"{tg.tensor(1.5)}" == "Tensor(1.5, dtype=float32)"
+    with pytest.raises(ValueError, match=r"shape \(2,\) has no one element"):
+        format(tg.ones(2), ".3f")

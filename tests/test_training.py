@@ -269,6 +269,13 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_last_step_that_spoils_the_parameters_is_no_epoch(tmp_path: Path) -> None:
+    with pytest.raises(ArithmeticError, match="diverged: epoch 1 ended with parameters that are not finite; lower the"):
+        run(tmp_path, epochs=1, lr=1e300, max_norm=float("inf"), batch_size=1000)
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(
         ArithmeticError, match=r"diverged: in epoch \d the loss became (nan|inf) after \d examples; lower"

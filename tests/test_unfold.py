@@ -487,7 +487,7 @@ def test_deep_unfoldings_neither_recurse_nor_cost_more_than_their_vertices(
     [
         (lambda x: tg.unfold(Unary(), tg.grid(2, 2), x), "vertex 1: slot 1 is filled, but cell Unary has arity 1"),
         (lambda x: tg.unfold(Binary(), tg.Structure(4, [0, 1], [3, 3]), x),
-         r"vertex 3 has 2 predecessors without slots, but cell Binary reads 2 slots; give the edges slots, or use"),
+         "vertex 3 has predecessors without slots, but cell Binary reads 2 slots; give all edges slots, or use"),
         (lambda x: tg.unfold(Unary(), tg.chain(3), x), r"4 input rows for 3 vertices; give \(ids, rows\) if some"),
         (lambda x: tg.unfold(Unary(), tg.chain(9), ([0, 1], x)), "2 vertex ids for 4 input rows"),
         (lambda x: tg.unfold(Unary(), tg.chain(4), ([0, 1, 2, 4], x)), "the inputs name vertex 4; ids go from 0 to 3"),
@@ -643,3 +643,11 @@ def test_the_errors_of_a_cell_survive_whatever_they_are() -> None:
         with pytest.raises(type(error)):
             tg.unfold(failing, tg.chain(2), tg.ones((2, 2)))
     assert kept.__notes__ == ["in cell failing, level 0"]
+
+
+def test_a_state_asked_of_the_unfolding_itself_is_pointed_to() -> None:
+    run = tg.unfold(Unary(), tg.chain(2), leaf(2, 3))
+    with pytest.raises(AttributeError, match=r"an Unfolding has no 'h'; states are read as \.all\(\)\.h, "):
+        run.h
+    with pytest.raises(AttributeError, match="an Unfolding has no 'outputs'$"):
+        run.outputs

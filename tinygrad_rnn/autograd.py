@@ -189,20 +189,23 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
 
 def gradcheck(
     fn: Callable[..., Tensor | Sequence[Tensor]],
-    inputs: Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
     order: int = 2,
     eps: float = 1e-6,
     atol: float = 1e-6,
     rtol: float = 1e-5,
     seed: int = 0,
-) -> None:
+) -> bool:
     """Compare the derivatives of `fn(*inputs)` with central differences, by random directions, up to an order.
 
     The pullback of a random cotangent, <v, J u>, is checked against (f(x + eps u) - f(x - eps u)) / (2 eps); for order
     2 the same is done for the gradient as a function of the inputs. Directions have no tiny components.
 
     Args:
-        inputs: Tensors of float64; those that require a gradient are checked.
+        inputs: Tensors of float64, or a single one; those that require a gradient are checked.
+
+    Returns:
+        True.
 
     Raises:
         AssertionError: derivative and difference differ; the message has both.
@@ -211,7 +214,9 @@ def gradcheck(
 
     >>> import tinygrad_rnn as tg
     >>> gradcheck(lambda x: (x.tanh() * x).sum(), [tg.tensor([0.3, -0.2], dtype="float64", requires_grad=True)])
+    True
     """
+    inputs = [inputs] if isinstance(inputs, Tensor) else inputs
     checked = [i for i, x in enumerate(inputs) if x.requires_grad]
     if not checked:
         raise GraphError("gradcheck: no input requires a gradient")
@@ -243,6 +248,7 @@ def gradcheck(
     for which in ("first", "second", "third", "fourth")[:order]:
         _check_direction(checkee, inputs, checked, direction, eps, atol, rtol, which)
         checkee = partial(slope, checkee, [direction(inputs[i]) for i in checked])
+    return True
 
 
 def _total(terms: list[Tensor]) -> Tensor:

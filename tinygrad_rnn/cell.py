@@ -55,7 +55,10 @@ class FunctionCell:
         self.__name__ = getattr(function, "__name__", "cell")
         self.__doc__ = function.__doc__
         self.State: Any = _state_of(tuple(state))
-        self._widths = {name: (w,) if isinstance(w, int) else tuple(w) for name, w in state.items()}
+        self._widths = {name: tuple(w) if isinstance(w, tuple | list) else (w,) for name, w in state.items()}
+        for name, widths in self._widths.items():
+            if not all(isinstance(w, int | np.integer) and type(w) is not bool and w >= 0 for w in widths):
+                raise ValueError(f"state {name}: a width is an integer from 0, or a tuple of them, not {state[name]!r}")
 
     def initial(self) -> State:
         """Zeros, one row."""
@@ -67,7 +70,9 @@ class FunctionCell:
         if isinstance(result, Tensor):
             result = (result,)
         if not isinstance(result, tuple | list):
-            raise TypeError(f"cell {self.__name__} returned {name_of(result)}, not Tensors for {[*self._widths]}")
+            raise TypeError(
+                f"cell {self.__name__} returned {name_of(result)}, not Tensors for {[*self._widths]}, in this order"
+            )
         if len(result) != len(self._widths):
             raise ValueError(f"cell {self.__name__} returned {len(result)} Tensors for the state {[*self._widths]}")
         return result if hasattr(result, "_fields") else self.State(*result)
@@ -118,12 +123,16 @@ class Cells:
             raise StructureError("no cells: give a cell, or {kind: cell} with at least one")
         for c in self.by_kind.values() or (first,):
             if not (hasattr(c, "arity") and hasattr(c, "initial")):
-                remedy = "make it a cell with @tg.cell(arity=..., state=...), or give it arity and initial()"
+                lacks = " and ".join(what for what in ("arity", "initial()") if not hasattr(c, what.rstrip("()")))
+                remedy = f"make it a cell with @tg.cell(arity=..., state=...), or give it {lacks}"
                 raise TypeError(f"{name_of(c)} is no cell: {remedy}")
+            if isinstance(c, type):
+                raise TypeError(f"{name_of(c)} is a class: make a cell of it, as {name_of(c)}(...)")
         self._given = initial is not None
         self.initial: State = first.initial() if initial is None else initial
         if not hasattr(self.initial, "_fields"):
-            raise TypeError(f"initial is no State but {name_of(self.initial)}: give cell.initial()._replace(h=...)")
+            given = "give cell.initial()._replace(h=...)" if self._given else "let cell.initial() return a NamedTuple"
+            raise TypeError(f"initial is no State but {name_of(self.initial)}: {given}")
         self._initials = {} if self._given else {kind: c.initial() for kind, c in self.by_kind.items()}
         self.fields: tuple[str, ...] = self.initial._fields
 
@@ -170,8 +179,8 @@ def _misfit(cell: Cell, structure: Structure, edge: int) -> StructureError:
     if slot >= 0:
         return StructureError(f"vertex {v}: slot {slot} is filled, but cell {name_of(cell)} has arity {cell.arity}")
     return StructureError(
-        f"vertex {v} has {structure.predecessors[v]} predecessors without slots, but cell {name_of(cell)} reads "
-        f"{cell.arity} slots; give the edges slots, or use a cell of multisets (arity None)"
+        f"vertex {v} has predecessors without slots, but cell {name_of(cell)} reads {cell.arity} slots; give all edges "
+        "slots, or use a cell of multisets (arity None)"
     )
 
 
@@ -245,12 +254,14 @@ class Kids(Multiset):
             del self.each, self._segments
         self._slots = [States(fields, read) for read in slots]
 
-    def __getitem__(self, slot: int) -> Any:
+    def __getitem__(self, slot: Any) -> Any:
         """The states in a slot, one row per vertex; an empty slot reads the cell's initial state."""
         if "each" in vars(self):
             raise StructureError(
                 "the cell's arity is None: read kids.each.h (a row per edge) and kids.sum(...), not slots"
             )
+        if not isinstance(slot, int | np.integer):
+            raise TypeError(f"kids[{slot!r}]: slots are numbers from 0, and states are read from them, as kids[0].h")
         if not 0 <= slot < len(self._slots):
             raise StructureError(f"the cell reads slot {slot}, but its arity is {len(self._slots)}")
         return self._slots[slot]

@@ -82,6 +82,10 @@ class ParameterGradients:
         """
         if parameter.node is None:
             raise ValueError("there is no gradient by level of a Tensor that requires none; give one of the parameters")
+        if not self._found:
+            raise ValueError(
+                "no backward pass has come by any parameter: call backward() on what depends on them first"
+            )
         found = self._found.get(parameter.node, {})
         out = ops.zeros((levels, *parameter.shape), dtype=parameter.dtype, device=parameter.device)
         for level, g in found.items():

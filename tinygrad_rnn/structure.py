@@ -325,10 +325,8 @@ def union(structures: Sequence[Structure]) -> Structure:
         raise StructureError("some of the structures have kinds and some have none; give all or none a kind")
     vertices = np.cumsum([0, *(s.size for s in structures)])
     examples = np.cumsum([0, *(s.examples for s in structures)])
-    source, target, slot = np.concatenate(
-        [(s.source + v, s.target + v, s.slot) for s, v in zip(structures, vertices, strict=False)], axis=1
-    )
+    edges = [(s.source + v, s.target + v, s.slot) for s, v in zip(structures, vertices, strict=False)]
+    source, target, slot = np.concatenate(edges, axis=1)
     example = np.concatenate([s.example + e for s, e in zip(structures, examples, strict=False)])
-    return Structure(
-        vertices[-1], source, target, slot, example, np.concatenate(kinds) if kinds else None, examples[-1]
-    )
+    kind = np.concatenate(kinds) if kinds else None
+    return Structure(vertices[-1], source, target, slot, example, kind, examples[-1])

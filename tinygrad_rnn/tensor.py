@@ -154,6 +154,8 @@ class Tensor:
 
     def item(self) -> Any:
         """Its one element as a Python scalar."""
+        if self.data.size != 1:
+            raise ValueError(f"a Tensor of shape {self.shape} has no one element; use .tolist() or .numpy()")
         return self.data.item()
 
     def tolist(self) -> Any:
@@ -210,14 +212,12 @@ class Tensor:
             raise ValueError(f"a Tensor of shape {self.shape} is neither true nor false; use .any() or .all()")
         return bool(self.data.item())
 
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
+    # fmt: off
+    def __int__(self) -> int: return int(self.item())
+    def __float__(self) -> float: return float(self.item())
+    def __complex__(self) -> complex: return complex(self.item())
+    def __format__(self, spec: str) -> str: return format(self.item() if spec else str(self), spec)
+    # fmt: on
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
@@ -345,5 +345,4 @@ class Tensor:
 
 
 def _restore(values: np.ndarray, requires_grad: bool, device: str) -> Tensor:
-    restored = Tensor(backend.named(device).from_numpy(values))
-    return restored.requires_grad_() if requires_grad else restored
+    return Tensor(backend.named(device).from_numpy(values)).requires_grad_(requires_grad)

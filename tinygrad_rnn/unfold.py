@@ -73,6 +73,10 @@ class Unfolding:
         cells = " and ".join(dict.fromkeys(map(name_of, self.cells.values() or [self._cells.of(0)[0]])))
         return f"<Unfolding of {cells}: {self.size} vertices in {self.levels} levels, state ({', '.join(self.fields)})>"
 
+    def __getattr__(self, name: str) -> Any:
+        read = f"; states are read as .all().{name}, .rows(ids).{name}, .roots().{name} or .last().{name}"
+        raise AttributeError(f"an Unfolding has no {name!r}{read if name in vars(self).get('fields', ()) else ''}")
+
     @cached_property
     def _example(self) -> list[int]:
         """The example of each vertex, by public id."""

@@ -36,7 +36,7 @@ def batch(trees: Iterable[Tree], vocabulary: Vocabulary | None = None) -> tuple[
     says which child, the example which tree; the kind of a leaf is 0, of an inner node 1. One tree is a batch of one.
 
     Raises:
-        TypeError: something is no tree.
+        TypeError: something is no tree, or the vocabulary none.
 
     >>> from trees import parse
     >>> structure, integers = batch([parse("(3 (2 a) (4 b))"), parse("(1 c)")], Vocabulary(["?", "a", "b"]))
@@ -45,6 +45,8 @@ def batch(trees: Iterable[Tree], vocabulary: Vocabulary | None = None) -> tuple[
     >>> integers
     Batch(labels=array([2, 4, 3, 1]), leaves=array([0, 1, 3]), words=array([1, 2, 0]), roots=array([2, 3]))
     """
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        raise TypeError(f"batch takes a trees.Vocabulary, not {type(vocabulary).__name__}: trees.Vocabulary(words)")
     given = [trees] if isinstance(trees, Tree) else list(trees)
     for tree in given:
         if not isinstance(tree, Tree):

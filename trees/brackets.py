@@ -52,6 +52,8 @@ def parse(text: str) -> Tree:
     Raises:
         TreeError: the text is not one tree; says where, what was found and what was expected.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"parse takes the text of a tree, not {type(text).__name__}; trees.read(path) reads a file")
     trees, starts = _parse(text, None)
     if not trees:
         raise _error(text, len(text), None, "the end of the text", "'(', the beginning of a tree")

@@ -43,14 +43,15 @@ class Vocabulary:
             raise ValueError(f"the word {twice!r} stands more than once in the vocabulary")
 
     @classmethod
-    def from_trees(cls, trees: Iterable[Tree], minimum: int = 1, unknown: str = "<unk>") -> Vocabulary:
+    def from_trees(cls, trees: Tree | Iterable[Tree], minimum: int = 1, unknown: str = "<unk>") -> Vocabulary:
         """The words that occur at least `minimum` times, the most frequent first, ties in alphabetical order.
 
         >>> from trees import parse
         >>> Vocabulary.from_trees([parse("(S b a b c)")]).words
         ('<unk>', 'b', 'a', 'c')
         """
-        counts = Counter(word for tree in trees for word in tree.words())
+        given = [trees] if hasattr(trees, "words") else trees
+        counts = Counter(word for tree in given for word in tree.words())
         del counts[unknown]
         words = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([unknown, *(word for word, count in words if count >= minimum)])

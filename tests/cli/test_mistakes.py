@@ -41,6 +41,12 @@ from tinygrad_rnn.cli import runs
             r"no model at nowhere; RUN is the --out folder of a `train` .*, or its model\.safetensors",
         ),
         (["render", "tree", "a.svg", "--run", "r", "--cell", "gru"], 2, "--run draws the cell of r.*give one of them"),
+        (
+            ["render", "tree", "a.svg", "--cell", "gru"],
+            2,
+            "--cell is for unfolded, folded and ops: a tree without --run",
+        ),
+        (["render", "tree", "a.svg", "--tree", " "], 2, "--tree is empty; give a tree in brackets, or a file"),
         (["render", "tree", "a.svg", "--levels", "2"], 2, "--levels is for unfolded alone, not tree"),
         (["render", "tree", "a.svg", "--tree", "(1 (2"], 1, "line 1, column 6: found the end of the text"),
         (["render", "tree", "a.svg", "--tree", os.devnull], 1, f"{os.devnull} holds no tree"),
@@ -63,9 +69,13 @@ def test_a_mistake_is_one_line(
         ("dev", "\n\n(1 a))", r"dev.txt, line 3, column 6: found '\)', expected '\('"),
         ("test", "", r"test.txt holds no tree"),
         ("train", "(1 (0 a) (1 ))", r"train.txt, line 1, column 13: found '\)', expected a word or a tree in the node"),
-        ("dev", "(S (1 a) (2 b))", "no root of dev.txt has an integer label; accuracy is counted at roots"),
+        (
+            "dev",
+            "(S (1 a) (2 b))",
+            "no root of dev.txt has an integer label, by which accuracy is counted; number the classes",
+        ),
         ("train", "(S (NP a) (VP b))", "need integer labels from 0, of two classes or more"),
-        ("dev", None, r"dev.txt: No such file or directory"),
+        ("dev", None, "has no dev.txt; DATA holds train.txt, dev.txt and test.txt"),
         (
             "train",
             "(1 a)\n(99999999999 (1 a) (3 b))",

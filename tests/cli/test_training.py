@@ -209,7 +209,9 @@ def test_a_run_is_not_overwritten_and_goes_on_with_its_own_options(data: Path, t
     call("train", data, "--out", out, "--resume", *TRAIN).fails(1, "no checkpoint at")
     call("train", data, "--out", out, *TRAIN)
     call("train", data, "--out", out, *TRAIN).fails(1, "holds a run already; go on with --resume, or choose another")
-    call("train", data, "--out", out, "--resume", *TRAIN, "--lr", "0.3").fails(1, "was started with lr 0.05, not 0.3")
+    call("train", data, "--out", out, "--resume", *TRAIN, "--lr", "0.3", "--l2", "0").fails(
+        1, r"was started with lr 0\.05, not 0\.3; l2 0\.0001, not 0\.0; --resume goes on with the same options"
+    )
     (data / "train.txt").write_text("(0 (1 new) (0 words))")
     call("train", data, "--out", out, "--resume", *TRAIN).fails(1, "was started with other trees than those in")
 
@@ -236,3 +238,8 @@ def test_a_setting_that_there_is_not_begins_nothing(tmp_path: Path, call: Any, m
     assert result.code != 0
     assert "TINYGRAD_RNN_COMPILE=off in the environment: it can be 1, 0" in " ".join(result.err.split())
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_stops_early_says_why(data: Path, tmp_path: Path, call: Any) -> None:
+    result = call("train", data, "--out", tmp_path / "run", *TRAIN, "--lr", "0", "--epochs", "9", "--patience", "2")
+    assert "stopped after epoch 3: 2 epochs without a better dev accuracy (--patience)\n" in result.out

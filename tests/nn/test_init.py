@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,3 +84,11 @@ def test_initialising_between_forward_and_backward_is_refused() -> None:
     init.zeros_(w)
     with pytest.raises(tg.GraphError, match="written in place"):
         loss.backward()
+
+
+@pytest.mark.parametrize("make", [lambda: nn.LSTM(2, 3.0), lambda: nn.Linear(2.5, 3), lambda: nn.LSTM(-2, 3)])
+def test_a_width_that_is_no_integer_is_refused(make: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"widths of a module are integers from 0: a parameter can't have the shape \("
+    ):
+        make()

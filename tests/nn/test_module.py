@@ -189,3 +189,8 @@ def test_a_parameter_is_a_copy_and_must_be_floating() -> None:
     assert parameter.tolist() == [1.0, 1.0]
     with pytest.raises(TypeError, match="floating"):
         nn.Parameter([1, 2])
+
+
+def test_a_path_is_no_state_to_load() -> None:
+    with pytest.raises(TypeError, match="load_state_dict takes the arrays by name, not a str"):
+        nn.Linear(1, 1).load_state_dict("model.pt")  # type: ignore[arg-type]

@@ -222,3 +222,8 @@ def test_what_does_not_fit_is_refused() -> None:
             ours(x, wrong)
     with pytest.raises(ValueError, match="LSTM needs at least one layer, not num_layers=0"):
         nn.LSTM(IN, H, num_layers=0)
+
+
+def test_nested_lists_are_a_batch_too() -> None:
+    layer = nn.RNN(2, 3)
+    assert layer([[[1.0, 2.0]], [[3.0, 4.0]]])[0].shape == (2, 1, 3)

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.optim.parameters import parameter
-from tinygrad_rnn import optim
+from tinygrad_rnn import nn, optim
 from tinygrad_rnn.gradient import Rows
 
 
@@ -54,3 +54,8 @@ def test_hello_gradient_is_clipped_by_the_scale_of_the_notes() -> None:
     before = w_ho.grad.numpy().copy()
     assert optim.clip_grad_norm_([w_xh, w_hh, w_ho], 1.0).item() == pytest.approx(2.938176, abs=1e-6)
     np.testing.assert_allclose(w_ho.grad.numpy() / before, 0.340347, atol=1e-6)
+
+
+def test_a_module_is_asked_for_its_parameters() -> None:
+    with pytest.raises(TypeError, match=r"clip_grad_norm_ takes parameters: give Linear's \.parameters\(\)"):
+        optim.clip_grad_norm_(nn.Linear(1, 1), 1.0)  # type: ignore[arg-type]

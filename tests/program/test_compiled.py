@@ -273,6 +273,21 @@ def test_no_inputs_at_all() -> None:
     same(run(cell, tg.chain([4, 1]), None, [], "NumPy"), run(cell, tg.chain([4, 1]), None, []), 1e-6)
 
 
+@targets
+def test_what_a_cell_does_not_read_has_no_gradient(target: str) -> None:
+    b = leaf(1, 2)
+    for cell, unread in (
+        (lambda x, kids: tg.broadcast_to(b, (len(x), 2)), ["x", "h"]), (lambda x, kids: x * b, ["h"]),
+        (lambda x, kids: kids[0].h + b, ["x"]), (lambda x, kids: x + kids[0].h * 2.0, ["b"]),
+    ):  # fmt: skip
+        made = tg.cell(arity=1, state={"h": 2})(cell)
+        b.grad, given = None, {"x": leaf(3, 2), "h": leaf(1, 2), "b": b}
+        with running(target):
+            found = tg.unfold(made, tg.chain([3]), given["x"], initial=made.State(given["h"]))
+            found.all().h.sum().backward()
+        assert [name for name, t in given.items() if t.grad is None] == unread
+
+
 # Threads, memory, depth
 
 

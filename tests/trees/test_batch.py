@@ -89,3 +89,8 @@ def test_one_tree_is_a_batch_of_one_and_what_is_no_tree_is_refused() -> None:
     assert batch(parse("(1 (2 a) (3 b))"))[0].size == 3
     with pytest.raises(TypeError, match=r"a batch is of trees, not str; trees\.parse\(text\) makes one"):
         batch(["(1 a)"])  # type: ignore[list-item]
+
+
+def test_words_are_no_vocabulary() -> None:
+    with pytest.raises(TypeError, match=r"batch takes a trees\.Vocabulary, not list"):
+        batch(parse("(1 a)"), ["a"])  # type: ignore[arg-type]

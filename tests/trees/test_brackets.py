@@ -151,3 +151,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         trees.write(path, failing())
     assert trees.read(path) == [Tree(2, "old")]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_bytes_are_no_text() -> None:
+    with pytest.raises(TypeError, match=r"parse takes the text of a tree, not bytes; trees\.read\(path\) reads a file"):
+        trees.parse(b"(1 a)")  # type: ignore[arg-type]

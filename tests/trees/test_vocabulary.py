@@ -169,3 +169,7 @@ def test_a_vector_that_is_not_finite_is_named(tmp_path: Path) -> None:
 def test_a_vocabulary_shows_its_first_words() -> None:
     assert repr(Vocabulary(["<unk>", "a"])) == "<Vocabulary of 2 words: <unk>, a>"
     assert repr(Vocabulary("abcdef")) == "<Vocabulary of 6 words: a, b, c, d, ...>"
+
+
+def test_one_tree_has_a_vocabulary_too() -> None:
+    assert Vocabulary.from_trees(parse("(1 (2 b) (3 a))")).words == ("<unk>", "a", "b")

@@ -95,10 +95,10 @@ def train(
     ] = None,
     embedding_lr: Annotated[float | None, typer.Option(min=0, help="Learning rate of the word vectors.")] = None,
     l2: Annotated[float, typer.Option(min=0, help="Weight decay of all but the word vectors.")] = 1e-4,
-    dropout: Annotated[float, typer.Option(callback=_share, help="Dropout before the linear layer.")] = 0.5,
-    input_dropout: Annotated[float, typer.Option(callback=_share, help="Dropout of the word vectors.")] = 0.3,
-    word_dropout: Annotated[float, typer.Option(callback=_share, help="Share of words taken for unknown.")] = 0.0,
-    clip: Annotated[float | None, typer.Option(callback=_positive, help="Clip the gradient's norm.")] = None,
+    dropout: Annotated[float, typer.Option(callback=_share, help="Dropout before the linear layer, 0<=x<1.")] = 0.5,
+    input_dropout: Annotated[float, typer.Option(callback=_share, help="Dropout of the word vectors, 0<=x<1.")] = 0.3,
+    word_dropout: Annotated[float, typer.Option(callback=_share, help="Share of unknown words, 0<=x<1.")] = 0.0,
+    clip: Annotated[float | None, typer.Option(callback=_positive, help="Clip the gradient's norm to x>0.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many without a better dev accuracy.")] = 5,
     batch: Annotated[int, typer.Option(min=1, help="Trees per update.")] = 25,
@@ -109,7 +109,9 @@ def train(
     out: Out = Path("runs/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out was stopped.")] = False,
 ) -> None:
-    """Train a classifier of trees: a class for every node that has an integer label.
+    """Train a classifier of trees: a class for every node that has an integer label; others count as unlabelled.
+
+    Cells of two children (tree-lstm, recursive, rntn) see trees of more binarised.
 
     The epoch with the best accuracy at the roots of dev is kept, and its figures on test are reported. After a kill,
     the same command with --resume goes on to the very same bits.
@@ -152,7 +154,7 @@ def render(
     ),
     levels: Annotated[int | None, typer.Option(min=1, help="unfolded: draw the first N levels.", metavar="N")] = None,
 ) -> None:
-    """Draw a tree, a network unfolded over it, the operations of that, or the circuit of a cell."""
+    """Draw a tree, a network unfolded over it (binarised as in `train`), its operations, or a cell's circuit."""
     from .inspection import draw
 
     draw(picture, file, run, cell, tree, levels)

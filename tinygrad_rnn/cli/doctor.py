@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tinygrad_rnn import backend
 from tinygrad_rnn.native import toolchain
@@ -69,17 +69,18 @@ def numpy() -> Part:
 def blas() -> Part:
     """What multiplies matrices, on how many threads, and how fast."""
     config = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    a = np.ones((512, 512), np.float32)
-    best = min(_seconds(a) for _ in range(8))
     loaded: dict[str, Any] = next((lib for lib in threadpool_info() if lib["user_api"] == "blas"), {})
-    threads = f", {loaded['num_threads']} threads" if loaded.get("num_threads") else ""
+    many = loaded.get("num_threads") or 1
+    threads = (
+        "" if many < 2 else f" on {many} threads, {_speed(1):.0f} on one (OMP_NUM_THREADS=1: often best for small nets)"
+    )
     better = ""
     if loaded.get("architecture") in ("Haswell", "Zen") and _has_avx512():
         told = os.environ.get("OPENBLAS_CORETYPE")
         remedy = f"take OPENBLAS_CORETYPE={told} out of" if told else "try OPENBLAS_CORETYPE=SKYLAKEX in"
         better = f"; it leaves this CPU's AVX-512 unused: {remedy} the environment"
-    speed = f"{2 * 512**3 / best / 1e9:.0f} GFLOP/s in float32"
-    return Part("BLAS", f"{config['name']} {config['version']}{threads}; {speed}{better}")
+    speed = f"{_speed(many):.0f} GFLOP/s in float32{threads}"
+    return Part("BLAS", f"{config['name']} {config['version']}; {speed}{better}")
 
 
 def _has_avx512() -> bool:
@@ -88,10 +89,14 @@ def _has_avx512() -> bool:
     return not {"AVX512_SKX", "X86_V4"}.isdisjoint(found)  # the names of NumPy 2.3 and of 2.4
 
 
-def _seconds(a: np.ndarray) -> float:
-    start = time.perf_counter()
-    a @ a
-    return time.perf_counter() - start
+def _speed(threads: int) -> float:
+    """GFLOP/s of products of 512 x 512."""
+    a, times = np.ones((512, 512), np.float32), [time.perf_counter()]
+    with threadpool_limits(threads, "blas"):
+        for _ in range(9):
+            a @ a
+            times.append(time.perf_counter())
+    return float(2 * 512**3 / np.diff(times).min() / 1e9)
 
 
 def c_compiler() -> Part:
@@ -108,7 +113,8 @@ def c_compiler() -> Part:
     if toolchain.compiler() is None:
         return Part("C", None, missing)
     if "version: unusable" in said:
-        return Part("C", None, f"{missing} ({said})")
+        remedy = toolchain.REMEDY if os.environ.get("CC") else missing
+        return Part("C", None, f"{remedy} ({said})")
     return Part("C", f"cells and optimisers' steps are compiled by {said}")
 
 

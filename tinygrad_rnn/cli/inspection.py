@@ -46,6 +46,10 @@ def draw(kind: str, file: Path, run: Path | None, cell: str | None, tree: str, l
         raise typer.BadParameter(f"--run draws the cell of {run}, --cell a fresh one: give one of them")
     if levels is not None and kind != "unfolded":
         raise typer.BadParameter(f"--levels is for unfolded alone, not {kind}")
+    if cell is not None and kind == "tree":
+        raise typer.BadParameter("--cell is for unfolded, folded and ops: a tree without --run has no cell")
+    if not tree.strip():
+        raise typer.BadParameter("--tree is empty; give a tree in brackets, or a file")
     given = [trees.parse(tree)] if tree.lstrip().startswith("(") else trees.read(tree)
     if not given:
         raise ValueError(f"{tree} holds no tree")

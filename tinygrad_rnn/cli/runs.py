@@ -102,6 +102,9 @@ def read_parts(settings: Settings) -> Parts:
             raise FileNotFoundError(
                 f"{what}; DATA is the folder that holds train.txt, dev.txt and test.txt, or listops"
             )
+        for file in (f"{part}.txt" for part in Parts._fields):
+            if not Path(settings.data, file).exists():
+                raise FileNotFoundError(f"{settings.data} has no {file}; DATA holds train.txt, dev.txt and test.txt")
         parts = Parts(*trees.datasets.sst(settings.data))
         refuse_labels(parts, settings.data)
     for name, part in parts._asdict().items():
@@ -109,7 +112,8 @@ def read_parts(settings: Settings) -> Parts:
             raise ValueError(f"{settings.data}: {name}.txt holds no tree")
         if name != "train" and not any(isinstance(tree.label, int) for tree in part):
             raise ValueError(
-                f"{settings.data}: no root of {name}.txt has an integer label; accuracy is counted at roots"
+                f"{settings.data}: no root of {name}.txt has an integer label, by which accuracy is counted; number "
+                "the classes from 0"
             )
     return parts
 

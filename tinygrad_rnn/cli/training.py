@@ -66,6 +66,9 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
             if not checkpoint.exists():
                 kept = "the first epoch was not done, so nothing is kept"
             raise Stopped(f"stopped by Ctrl-C; {kept}") from None
+    last = training.load(checkpoint).info["epoch"]
+    if last < epochs:
+        console.print(f"stopped after epoch {last}: {patience} epochs without a better dev accuracy (--patience)")
     with few_threads():
         report(console, out, parts)
 
@@ -81,12 +84,11 @@ def complete(**options: Any) -> runs.Settings:
 
 def refuse_other_options(now: dict[str, Any], before: dict[str, Any], out: Path) -> None:
     """A run goes on with the options and trees that it began with."""
-    for field in fields(runs.Settings):
-        a, b = before["settings"].get(field.name), now["settings"][field.name]
-        if a != b and field.name != "trees":
-            raise ValueError(
-                f"{out} was started with {field.name} {a}, not {b}; --resume goes on with the same options"
-            )
+    names = [field.name for field in fields(runs.Settings) if field.name != "trees"]
+    pairs = [(name, before["settings"].get(name), now["settings"][name]) for name in names]
+    other = [f"{name} {a}, not {b}" for name, a, b in pairs if a != b]
+    if other:
+        raise ValueError(f"{out} was started with {'; '.join(other)}; --resume goes on with the same options")
     if before["settings"].get("trees", now["settings"]["trees"]) != now["settings"]["trees"]:
         raise ValueError(f"{out} was started with other trees than those in {now['settings']['data']}")
 

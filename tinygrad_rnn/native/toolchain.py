@@ -25,6 +25,7 @@ from pathlib import Path
 
 # NaN must come out as NaN and Inf as Inf, so neither -ffast-math nor -ffinite-math-only may ever stand here.
 FLAGS = "-std=c11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp-simd".split()
+REMEDY = "take CC out of the environment, or name a working C compiler in it"
 TIMEOUT = 120  # seconds that a compiler may take
 
 _DIGEST = hashlib.sha256().digest_size
@@ -133,7 +134,7 @@ def _load(source: str) -> ctypes.CDLL | None:
         _warn(
             f"no compiled program: the C compiler `{shlex.join(command)}` can't be used: {_said(error)}\n"
             "The NumPy program serves, with the same results. "
-            "Remedy: install a working C compiler, or name one in $CC."
+            f"Remedy: {REMEDY if os.environ.get('CC') else 'install a working C compiler, or name one in $CC'}."
         )
         return None
 

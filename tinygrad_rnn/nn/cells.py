@@ -79,6 +79,9 @@ class StepCell(StateCell):
 
     def forward(self, x: Tensor, kids: Kids, context: Any = None) -> Any:
         """A step from the state of the one predecessor."""
+        if isinstance(kids, tuple | Tensor):
+            name = type(self).__name__
+            raise TypeError(f"{name}(x, kids) is what tg.unfold calls; by hand it is {name}.step(x, state)")
         return self.step(x, kids[0])
 
     def _gates(self, x: Tensor, h: Tensor) -> Tensor:

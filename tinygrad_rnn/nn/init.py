@@ -63,7 +63,13 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def parameter(shape: tuple[int, ...], bound: float, device: str | None = None, dtype: Any = None) -> Tensor:
-    """A new parameter, drawn evenly from -+ bound."""
+    """A new parameter, drawn evenly from -+ bound.
+
+    Raises:
+        ValueError: a width is no integer from 0.
+    """
+    if not all(isinstance(n, int | np.integer) and n >= 0 for n in shape):
+        raise ValueError(f"the widths of a module are integers from 0: a parameter can't have the shape {shape}")
     return uniform_(ops.empty(shape, dtype=dtype, device=device).requires_grad_(), -bound, bound)
 
 

@@ -155,6 +155,8 @@ class Module:
             ...
         ValueError: Linear can't load this state; unknown: bais; missing: bias; misshapen: weight is (1, 1), not (1, 2)
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict takes the arrays by name, not a {type(state).__name__}")
         own = self.state_dict()
         arrays = {name: _as_numpy(state[name]) for name in own if name in state}
         problems = {

@@ -84,6 +84,7 @@ class Recurrent(Module):
         Raises:
             ValueError: x, state or lengths have the wrong shape, or a length is not from 0 to T.
         """
+        x = ops.as_tensor(x)
         if x.ndim != 3 or x.shape[2] != self.input_size:
             axes = "[B, T, I]" if self.batch_first else "[T, B, I]"
             raise ValueError(f"{self._name} takes x {axes} with I = {self.input_size}, not shape {x.shape}")

@@ -42,6 +42,8 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
         return Tensor(np.asarray(value) if plain else value)
     if isinstance(value, Tensor):
         return value
+    if hasattr(value, "_fields"):
+        raise TypeError(f"a state of {', '.join(value._fields)} is no Tensor: read one of them, as .{value._fields[0]}")
     array = np.asarray(value) if not isinstance(value, list | tuple) else _from_nested(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"a Tensor holds numbers, not {type(value).__name__} with elements of dtype {array.dtype}")

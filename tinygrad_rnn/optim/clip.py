@@ -27,6 +27,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float) -> T
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be positive, not {max_norm}")
+    if hasattr(parameters, "parameters"):
+        raise TypeError(f"clip_grad_norm_ takes parameters: give {type(parameters).__name__}'s .parameters()")
     given = [parameters] if isinstance(parameters, Tensor) else parameters
     nodes: list[Any] = [p.node for p in given if getattr(p.node, "grad", None) is not None]
     squares = []

@@ -163,7 +163,7 @@ class Backward:
                 total[t.node] = gradient if before is None else before + gradient
 
         for f, value in enumerate(p.initial):
-            if value.node is not None:
+            if value.node is not None and f in p.program.read:
                 own = initial[f]
                 add(value, own if len(own) == len(value.data) else own.sum(axis=0, keepdims=True))
         add(p.inputs, self._inputs(found))
@@ -183,15 +183,13 @@ class Backward:
     def _inputs(self, found: Sequence[dict[Any, Any]]) -> Any:
         """The gradient of the input rows, as they were given."""
         p = self.prepared
-        if p.inputs is None or p.inputs.node is None:
+        if p.inputs is None or not any(("input",) in gradients for gradients in found):
             return None
         pieces = [
             gradients.get(("input",), np.zeros((v.size, *p.inputs.data.shape[1:]), p.inputs.data.dtype))
             for v, gradients in zip(p.layout.variants, found, strict=True)
             if v.has_input
         ]
-        if not pieces:
-            return None
         rows = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         if p.order is not None:
             back = np.empty_like(rows)

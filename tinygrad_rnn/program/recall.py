@@ -10,7 +10,7 @@ from ..tensor import Tensor
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
-from .graph import Untraceable
+from .graph import READS, Untraceable
 from .machine import Machine
 from .merge import merged
 from .trace import Signature, Spec, Trace, trace
@@ -27,12 +27,14 @@ _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 class Program(NamedTuple):
     """What runs of cells have in common whose layouts and Tensors look alike.
 
-    `machines` are those of the variants; `derived` the fields of the state that have a derivative, and `reached` what
-    it is of beside inputs and initial states: the number of the variant, what it reads.
+    `machines` are those of the variants; `derived` the fields of the state that have a derivative, `read` those that it
+    is of where predecessors are read, and `reached` what it is of beside inputs and states: the number of the variant,
+    what it reads.
     """
 
     machines: list[Machine]
     derived: frozenset[int]
+    read: frozenset[int]
     reached: list[tuple[int, Any]]
 
 
@@ -55,9 +57,10 @@ def program_of(p: Prepared, context: Any, missing: Missing, numpy_only: bool) ->
     found: Program | None = None if others else first.programs.get(key)
     if found is None:
         machines = _machines(p, tree, (missing.shape, missing.dtype.str), numpy_only)
-        reached = [(i, what) for i, m in enumerate(machines) for what in m.plan.trace.gradients]
-        reached = [(i, what) for i, what in reached if what[0] in ("parameter", "context")]
-        found = Program(machines, frozenset(f for m in machines for f in m.plan.trace.seeds), reached)
+        keys = [(i, what) for i, m in enumerate(machines) for what in m.plan.trace.gradients]
+        reached = [(i, what) for i, what in keys if what[0] in ("parameter", "context")]
+        read = frozenset(what[-1] for _, what in keys if what[0] in READS)
+        found = Program(machines, frozenset(f for m in machines for f in m.plan.trace.seeds), read, reached)
         if len(first.programs) >= KEPT:
             first.programs.clear()
         if not others:

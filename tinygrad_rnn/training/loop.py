@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..autograd import no_grad
 from ..ops import random
 from ..optim import Optimizer, clip_grad_norm_
@@ -18,6 +20,7 @@ from .checkpoint import Checkpoint, load, save, write
 from .classifier import Batch, TreeClassifier
 
 CHECKPOINT, MODEL, METRICS = "checkpoint.safetensors", "model.safetensors", "metrics.jsonl"
+REMEDY = "lower the learning rate (--lr) or clip the gradients (--clip)"
 
 
 class Accuracy(NamedTuple):
@@ -93,7 +96,7 @@ def fit(
 
     Raises:
         OSError: a file can't be written; the last checkpoint is whole.
-        ArithmeticError: the loss is no longer finite.
+        ArithmeticError: the loss, or a parameter, is no longer finite.
     """
     now = Standing()
     figures: list[str] = []
@@ -116,10 +119,11 @@ def fit(
             total += loss.item() * (done - start)
             if not math.isfinite(total):
                 raise ArithmeticError(
-                    f"diverged: in epoch {now.epoch} the loss became {loss.item()} after {done} examples; lower the "
-                    "learning rate (--lr) or clip the gradients (--clip)"
+                    f"diverged: in epoch {now.epoch} the loss became {loss.item()} after {done} examples; {REMEDY}"
                 )
             progress(Progress(now.epoch, done, total / done))
+        if not all(np.isfinite(p.numpy()).all() for p in model.parameters()):
+            raise ArithmeticError(f"diverged: epoch {now.epoch} ended with parameters that are not finite; {REMEDY}")
         found = evaluate(model, dev)
         info = {"config": dict(config), "epoch": now.epoch, "dev": found.root}
         if found.root > now.best:
