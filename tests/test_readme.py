@@ -51,3 +51,14 @@ def test_its_commands_install_extras_and_start_a_script_that_the_project_has() -
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
 def test_a_link_leads_to_a_file(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_the_page_on_cells_runs_as_it_stands_and_its_links_lead_to_files(capsys: pytest.CaptureFixture[str]) -> None:
+    page = ROOT / "docs" / "cells.md"
+    text = page.read_text("utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    exec(compile(code, str(page), "exec"), {"__name__": "page"})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == re.findall(r"^print.*\)  # (.*)$", code, re.MULTILINE)
+    assert printed[2] == "[('start', True), ('map.weight', True), ('map.bias', True)]"
+    assert all((page.parent / target).exists() for target in re.findall(r"\]\(([^)]+)\)", text))
