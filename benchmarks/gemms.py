@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import common
 import numpy as np
 
+import tinygrad_rnn as tg
 from tinygrad_rnn.program.explain import Explanation
 
 
@@ -37,14 +39,19 @@ def products_of(found: Explanation) -> Iterator[Product]:
                     yield Product(left, right, turns, not work.shapes.startswith(("[n", "[e")))
 
 
-def alone(found: Explanation, linear: tuple[int, int, int] | None = None) -> common.Step:
-    """NumPy doing the products of a program, into arrays that are there already.
+def alone(
+    cell: tg.Cell | dict[int, tg.Cell], structure: tg.Structure, inputs: Any = None, linear: Any = None
+) -> common.Step:
+    """NumPy doing the products of an unfolding, into arrays that are there already.
 
     Args:
-        found: of the cells on their structure.
+        cell, structure, inputs: as `tg.explain` takes them.
         linear: (rows, inputs, outputs) of an `nn.Linear` that reads all states, with both of its derivatives.
     """
-    products = [*products_of(found)]
+    before = os.environ.get("TINYGRAD_RNN_COMPILE", "")
+    os.environ["TINYGRAD_RNN_COMPILE"] = "1"  # cells may be measured eagerly, but only a program tells its products
+    products = [*products_of(tg.explain(cell, structure, inputs))]
+    os.environ["TINYGRAD_RNN_COMPILE"] = before
     if linear is not None:
         n, k, m = linear
         products += [Product((n, k), (k, m), [n], False), Product((n, m), (m, k), [n], False)]

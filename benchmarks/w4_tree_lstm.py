@@ -206,8 +206,7 @@ class Ours:
     def products(self, structure: tg.Structure, batch: trees.Batch) -> common.Step:
         """The matrix products of a step alone."""
         embedded = tg.gather_rows(self.embedding, tg.asarray(batch.words))
-        found = tg.explain(self.cells, structure, (batch.leaves, embedded))
-        return gemms.alone(found, (structure.size, H, len(self.bo)))
+        return gemms.alone(self.cells, structure, (batch.leaves, embedded), (structure.size, H, len(self.bo)))
 
     def gradients(self, loss: tg.Tensor) -> list[np.ndarray]:
         """The loss, then the gradients of all weights."""

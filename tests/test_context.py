@@ -66,7 +66,8 @@ def test_contexts_nest_in_tuples_and_dicts() -> None:
 @pytest.mark.parametrize("lengths", [[2], [2, 2], [1, 1, 3]])
 def test_a_ragged_context_must_have_a_length_for_each_example_and_all_rows(lengths: list[int]) -> None:
     see = tg.cell(arity=1, state={"h": 1})(lambda x, kids, context: context.sum(context.each))
-    with pytest.raises(ValueError, match=r"a ragged context has 3 rows for \d lengths that sum to \d"):
+    message = r"a ragged context has 3 rows for \d lengths that sum to \d|the context has \d lengths for 2 examples"
+    with pytest.raises(ValueError, match=message):
         tg.unfold(see, tg.chain([1, 1]), None, context=tg.Ragged(tg.ones((3, 1)), lengths))
 
 

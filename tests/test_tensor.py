@@ -223,3 +223,8 @@ def test_a_tensor_of_one_element_is_formatted_as_a_number() -> None:
     assert f"{tg.tensor(1.5)}" == "Tensor(1.5, dtype=float32)"
     with pytest.raises(ValueError, match=r"shape \(2,\) has no one element"):
         format(tg.ones(2), ".3f")
+
+
+def test_a_tensor_is_not_none() -> None:
+    x = tg.ones(2)
+    assert (x == None, x != None, None == x) == (False, True, False)  # noqa: E711

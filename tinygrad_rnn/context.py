@@ -40,6 +40,8 @@ def check_context(context: Any, examples: int) -> None:
     """
     waiting = [("", context)]
     for where, part in waiting:  # which grows as it is read
+        if isinstance(part, Ragged) and len(part.lengths) != examples:
+            raise StructureError(f"the context{where} has {len(part.lengths)} lengths for {examples} examples")
         if isinstance(part, Tensor) and part.data.shape[:1] != (examples,):
             rows = len(part) if part.ndim else "no"
             raise StructureError(f"the context{where} has {rows} rows for {examples} examples")

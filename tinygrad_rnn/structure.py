@@ -211,10 +211,13 @@ class Structure:
     def reversed(self) -> Structure:
         """The same vertices with every edge turned round; ids and slots stay.
 
+        But a vertex that filled one slot of several dependents would get several predecessors in it: its edges then
+        have no slots, for a cell of multisets, nor do they get them back when it is reversed again.
+
         >>> chain([3]).reversed().level.tolist()
         [2, 1, 0]
         """
-        # A vertex that filled one slot of several dependents gets several predecessors in it: then it names none.
+        # Several predecessors can't share a slot.
         filled = self.source * (self.slots + 1) + self.slot
         _, first, count = np.unique(filled, return_index=True, return_counts=True)
         doubled = np.isin(self.source, self.source[first[count > 1]])

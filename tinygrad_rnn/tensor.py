@@ -260,8 +260,8 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor: return ops.pow(other, self)
     def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
-    def __eq__(self, other: Any) -> Tensor: return ops.equal(self, other)  # type: ignore[override]
-    def __ne__(self, other: Any) -> Tensor: return ops.not_equal(self, other)  # type: ignore[override]
+    def __eq__(self, other: Any) -> Any: return NotImplemented if other is None else ops.equal(self, other)
+    def __ne__(self, other: Any) -> Any: return NotImplemented if other is None else ops.not_equal(self, other)
     def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
     def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
     def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)

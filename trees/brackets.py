@@ -62,13 +62,13 @@ def parse(text: str) -> Tree:
     return trees[0]
 
 
-def parse_all(text: str, file: str | None = None) -> list[Tree]:
-    """All trees of a text, views on one set of arrays; `file` is the name for errors.
+def parse_all(text: str | bytes, file: str | None = None) -> list[Tree]:
+    """All trees of a text (bytes are UTF-8), views on one set of arrays; `file` is the name for errors.
 
     Raises:
         TreeError: with file, line, column, what was found and what was expected.
     """
-    return _parse(text, file)[0]
+    return _parse(_decoded(text, file) if isinstance(text, bytes) else text, file)[0]
 
 
 def read(path: str | os.PathLike[str], has_words: bool = False) -> list[Tree]:
@@ -76,14 +76,16 @@ def read(path: str | os.PathLike[str], has_words: bool = False) -> list[Tree]:
 
     With `has_words`, a leaf without a word is an error, too.
     """
-    data = Path(path).read_bytes()
+    return _parse(_decoded(Path(path).read_bytes(), str(path)), str(path), has_words)[0]
+
+
+def _decoded(data: bytes, file: str | None) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig")
         found = f"the byte 0x{data[error.start]:02x}"
-        raise _error(before, len(before), str(path), found, "text in UTF-8") from None
-    return _parse(text, str(path), has_words)[0]
+        raise _error(before, len(before), file, found, "text in UTF-8") from None
 
 
 def write(path: str | os.PathLike[str], trees: Iterable[Tree]) -> None:

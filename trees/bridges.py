@@ -42,6 +42,8 @@ def from_networkx(graph: networkx.DiGraph) -> Tree:
     Raises:
         TreeError: the graph is no tree; names the node.
     """
+    if not graph.is_directed():
+        raise TreeError("the graph is undirected; a tree needs edges from child to parent (networkx.DiGraph)")
     roots = [node for node, degree in graph.out_degree() if degree == 0]
     if len(roots) != 1:
         raise TreeError(f"a tree has one root, a node without an edge from it; the graph has {len(roots)}: {roots[:5]}")

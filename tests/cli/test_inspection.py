@@ -17,7 +17,7 @@ def test_predict_reads_sentences_from_standard_input(
     data: Path, tmp_path: Path, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call("train", data, "--cell", "gru", "--out", tmp_path / "run", *TRAIN)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("( a x y )\n( b x )"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"( a x y )\n( b x )")))
     result = call("predict", tmp_path / "run")
     assert re.fullmatch(r"\(\d a x y\)\n\(\d b x\)\n", result.out)
     assert result.err == ""

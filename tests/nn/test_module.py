@@ -121,6 +121,8 @@ def test_load_state_dict_takes_torch_tensors_and_parameters() -> None:
     halves = {name: value.to(torch.bfloat16) for name, value in theirs.state_dict().items()}
     layer.load_state_dict(halves)
     np.testing.assert_array_equal(layer.bias.numpy(), halves["bias"].float().numpy())
+    with pytest.raises(ValueError, match="complex"):
+        layer.load_state_dict({"weight": theirs.weight.detach() * 1j, "bias": theirs.bias})
 
 
 def test_load_state_dict_names_every_bad_entry_at_once_and_changes_nothing() -> None:

@@ -182,7 +182,9 @@ def _einsum(draw: st.DrawFn) -> Draw:
         )
     )  # fmt: skip
     lengths = {c: draw(st.integers(0, 3)) for c in "bijkl"}
-    return [tuple(lengths[c] for c in term) for term in spec.partition("->")[0].split(",")], {"spec": spec}
+    one = st.sampled_from([False, False, False, True])  # a length of 1 is broadcast, but on a diagonal
+    terms = spec.partition("->")[0].split(",")
+    return [tuple(1 if t.count(c) == 1 and draw(one) else lengths[c] for c in t) for t in terms], {"spec": spec}
 
 
 @st.composite

@@ -159,3 +159,11 @@ def test_astype_is_recorded_between_floats_only() -> None:
 def test_a_subclass_of_ndarray_becomes_a_plain_array(tmp_path: Any) -> None:
     mapped = np.memmap(tmp_path / "x", dtype="float32", mode="w+", shape=(2,))
     assert (tg.asarray(mapped) + tg.ones(2)).tolist() == [1, 1]
+
+
+def test_bytes_in_the_other_order_are_put_in_the_machines_own() -> None:
+    x = tg.asarray(np.array([[1.5, 2.0]], dtype=np.dtype("f4").newbyteorder())).requires_grad_()
+    assert x.dtype == np.float32
+    assert x.dtype.isnative
+    (x @ x.T).sum().backward()
+    assert x.grad.tolist() == [[3.0, 4.0]]

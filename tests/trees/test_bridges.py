@@ -98,3 +98,8 @@ def test_a_missing_nltk_is_an_error_that_says_how_to_install_it(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "nltk", None)
     with pytest.raises(ImportError, match="pip install nltk"):
         to_nltk(parse("(A a)"))
+
+
+def test_an_undirected_graph_is_no_tree() -> None:
+    with pytest.raises(TreeError, match="the graph is undirected; a tree needs edges from child to parent"):
+        from_networkx(networkx.Graph([(1, 2)]))  # type: ignore[arg-type]

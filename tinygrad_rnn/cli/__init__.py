@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -168,6 +169,11 @@ def run_doctor() -> None:
     run()
 
 
+def _warn(message: Warning | str, *_: object) -> None:
+    """A warning in one line, as errors are."""
+    typer.echo(f"tinygrad-rnn: {' '.join(str(message).split())}", err=True)
+
+
 class Stopped(Exception):
     """Something that ends the command with a message and no traceback: not an error of this program."""
 
@@ -178,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in given
     code = 0
     message = ""
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         code = (
             typer.main.get_command(app)([a for a in given if a != "--debug"], "tinygrad-rnn", standalone_mode=False)

@@ -24,7 +24,7 @@ def write_predictions(run: Path, file: str, device: str) -> None:
     """Write the trees of a file with predicted labels."""
     backend.set_default_device(device)
     model = runs.load_model(run)
-    given = trees.parse_all(sys.stdin.read(), "standard input") if file == "-" else trees.read(file)
+    given = trees.parse_all(sys.stdin.buffer.read(), "standard input") if file == "-" else trees.read(file)
     found = model.predict(given)
     for tree, classes in zip(given, found, strict=True):
         if len(classes) == tree.size:

@@ -193,7 +193,8 @@ def _as_numpy(value: Any) -> np.ndarray:
     if backend.known(value):
         return backend.of(value).to_numpy(value)
     if hasattr(value, "detach"):  # a torch tensor, by its methods: bfloat16 has no NumPy dtype, float64 holds them all
-        value = value.detach().cpu().double().numpy()
+        value = value.detach().cpu()
+        value = (value if value.is_complex() else value.double()).numpy()
     try:
         return np.asarray(value)
     except ValueError:  # ragged lists

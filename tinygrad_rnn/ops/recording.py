@@ -38,8 +38,9 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
     if value.__class__ is Tensor:
         return value
     if backend.known(value):
-        plain = isinstance(value, np.ndarray) and type(value) is not ndarray  # memmap, matrix, masked arrays
-        return Tensor(np.asarray(value) if plain else value)
+        if isinstance(value, ndarray) and (type(value) is not ndarray or not value.dtype.isnative):
+            value = np.asarray(value, value.dtype.newbyteorder("="))  # memmap, matrix, masked arrays; big-endian ones
+        return Tensor(value)
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "_fields"):
