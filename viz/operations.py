@@ -10,6 +10,9 @@ from tinygrad_rnn.tensor import Tensor
 
 from .picture import Picture, lines, shape
 
+# What users write, for rows of the table that they never name.
+WRITTEN = {"span": "slice", "index": "slice", "gather_blocks": "gather_rows", "positive": "copy"}
+
 
 def ops(tensor: Tensor, names: Mapping[str, Tensor] | None = None, levels: Container[int] | None = None) -> Picture:
     """Draw the operations behind a Tensor, from its parameters on the left to itself on the right.
@@ -60,7 +63,10 @@ def ops(tensor: Tensor, names: Mapping[str, Tensor] | None = None, levels: Conta
                 frame = groups[scope]
             leaf = type(node) is Leaf
             drawn[node] = picture.vertex(
-                lines(called.get(node, "parameter") if leaf else node.row.name, shape(node.shape)),
+                lines(
+                    called.get(node, "parameter") if leaf else WRITTEN.get(node.row.name, node.row.name),
+                    shape(node.shape),
+                ),
                 "parameter" if leaf else "result" if node is result else "op",
                 None if leaf else frame,
                 serial=node.serial,

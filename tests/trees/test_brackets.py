@@ -155,9 +155,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 def test_bytes_of_many_trees_are_utf_8() -> None:
     assert [tree.words() for tree in parse_all("(1 가)\n(0 b)".encode())] == [["가"], ["b"]]
-    with pytest.raises(
-        TreeError, match="standard input, line 2, column 4: found the byte 0xff, expected text in"
-    ):
+    with pytest.raises(TreeError, match="standard input, line 2, column 4: found the byte 0xff, expected text in"):
         parse_all(b"(1 a)\n(0 \xff)", "standard input")
 
 

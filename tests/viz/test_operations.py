@@ -105,3 +105,10 @@ def test_a_chain_of_operations_deeper_than_the_recursion_limit_is_drawn() -> Non
         y = y.tanh()
     picture = viz.ops(y)
     assert picture.dot.count("->") == 5000
+
+
+def test_rows_that_users_never_name_are_written_as_they_write_them() -> None:
+    w = leaf(4)
+    picture = viz.ops(w[1:3] + w[::2])
+    assert sorted(v.label for v in picture.vertices) == ["add\n[2]", "parameter\n[4]", "slice\n[2]", "slice\n[2]"]
+    assert {v.facts["op"] for v in picture.vertices} == {"leaf", "add", "span", "index"}
