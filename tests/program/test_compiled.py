@@ -288,6 +288,53 @@ def test_what_a_cell_does_not_read_has_no_gradient(target: str) -> None:
         assert [name for name, t in given.items() if t.grad is None] == unread
 
 
+@targets
+def test_a_piece_that_a_concat_has_twice_is_there_twice(target: str) -> None:
+    w, v, u = leaf(4, 8, seed=1), leaf(4, 4, seed=2), leaf(8, 4, seed=3)
+
+    def halves(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:  # whose derivative is the same gradient twice
+        left, right = tg.split(kids[0].h @ w, 2, axis=1)
+        return tg.tanh(left + right + x @ v)
+
+    def doubled(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+        a = tg.tanh(x)
+        return tg.tanh(a @ v + kids[0].h) + tg.concat([a, a], axis=1) @ u
+
+    for function in (halves, doubled):
+        cell, x = tg.cell(arity=1, state={"h": 4})(function), leaf(12, 4)
+        s, by = tg.chain([7, 5]), [x, *((w, v) if function is halves else (v, u))]
+        same(run(cell, s, x, by, target), run(cell, s, x, by), 1e-12)
+
+
+@targets
+@pytest.mark.parametrize("of", ["state", "inputs", "context"])
+def test_what_is_read_by_its_sign_alone_has_a_gradient_of_zeros(target: str, of: str) -> None:
+    w, x, context = leaf(2, 2, seed=1), leaf(5, 2), leaf(1, 2, seed=2)
+
+    @tg.cell(arity=2, state={"h": 2, "c": 2})
+    def cell(x: tg.Tensor, kids: tg.Kids, context: tg.Tensor) -> Any:
+        read = {"state": kids[0].c, "inputs": x, "context": context}[of]
+        h = tg.tanh(kids[0].h @ w + kids[1].h + tg.sign(read))
+        return h + (0 if of == "inputs" else x) + (0 if of == "context" else context), 0.5 * kids[1].c + h
+
+    for s in (
+        tg.Structure(5, [0, 1, 2, 3], [2, 2, 4, 4], [0, 1, 0, 1]),
+        tg.Structure(5, [0, 1, 2, 3], [1, 2, 3, 4], [0] * 4),
+    ):
+        by = [x, w, context]
+        same(run(cell, s, x, by, target, context=context), run(cell, s, x, by, context=context), 1e-12)
+
+
+@targets
+def test_the_sum_of_truths_is_a_truth(target: str) -> None:
+    def cell(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
+        return tg.astype((x > 0) + (x > -1), x.dtype) + kids[0].h
+
+    made = tg.cell(arity=1, state={"h": 2})(cell)
+    with running(target):
+        assert tg.unfold(made, tg.chain([1]), tg.asarray([[1.0, -2.0]])).all().h.tolist() == [[1.0, 0.0]]
+
+
 # Threads, memory, depth
 
 

@@ -66,3 +66,41 @@ def test_a_column_spread_over_a_product_is_what_it_is_eagerly(monkeypatch: pytes
     for ours in found[:2]:
         for a, b in zip(ours, found[2], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def test_a_number_that_changes_in_cells_made_anew_makes_them_run_eagerly_in_the_end() -> None:
+    def made(number: float) -> tg.Cell:
+        return tg.cell(arity=1, state={"h": 3})(lambda x, kids: tg.tanh(x + kids[0].h * number))
+
+    reasons = [tg.explain(made(1.0 + step), tg.chain([4]), 3).reason for step in range(70)]
+    assert reasons[:64] == [""] * 64
+    assert all("it was traced in 64 forms" in reason for reason in reasons[64:])
+    assert tg.explain(made(3.0), tg.chain([4]), 3).reason == ""
+
+
+@pytest.mark.parametrize("how", ["static", "class"])
+def test_what_a_static_or_a_class_method_reads_is_watched(how: str) -> None:
+    scale = 2.0
+
+    class Scaled(nn.Module):
+        arity = 1
+
+        def initial(self) -> HiddenState:
+            return HiddenState(tg.zeros((1, 3)))
+
+        @staticmethod
+        def static(v: tg.Tensor) -> tg.Tensor:
+            return v * scale
+
+        @classmethod
+        def of_class(cls, v: tg.Tensor) -> tg.Tensor:
+            return v * scale
+
+        def forward(self, x: tg.Tensor, kids: tg.Kids, context: object = None) -> HiddenState:
+            return HiddenState((self.static if how == "static" else self.of_class)(x) + kids[0].h)
+
+    cell, found = Scaled(), []
+    for value in (2.0, 5.0):
+        scale = value
+        found.append(tg.unfold(cell, tg.chain([1]), tg.ones((1, 3))).all().h.tolist())
+    assert found == [[[2.0] * 3], [[5.0] * 3]]

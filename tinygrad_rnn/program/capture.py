@@ -178,11 +178,11 @@ class Twin:
             function, args, keywords = (self._of(getattr(thing, n), depth + 1) for n in ("func", "args", "keywords"))
             return functools.partial(function, *args, **keywords)
         if kind is property:
-            return thing
+            return thing  # a class's, which is no part of the twin
         return self._object(thing, depth) if kind is object else self._function(thing, depth)
 
     def _object(self, thing: Any, depth: int) -> Any:
-        if not hasattr(thing, "__dict__") or isinstance(thing, (staticmethod, classmethod)):
+        if not hasattr(thing, "__dict__"):
             return thing
         try:
             twin = self._made[id(thing)] = copy.copy(thing)
@@ -233,7 +233,7 @@ def _kind(thing: Any) -> Any:
         return types.MethodType
     if isinstance(thing, functools.partial):
         return functools.partial
-    if isinstance(thing, property):
+    if isinstance(thing, property | staticmethod | classmethod):
         return property
     if isinstance(thing, type | types.ModuleType):
         return None
@@ -280,7 +280,8 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
         for name, value in list(getattr(thing, "__dict__", {}).items()):
             yield operator.getitem, vars(thing), name, value
     elif kind is property:
-        yield getattr, thing, "fget", thing.fget
+        name = "fget" if isinstance(thing, property) else "__func__"
+        yield getattr, thing, name, getattr(thing, name)
     else:
         for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
             yield operator.getitem, thing, key, value

@@ -26,7 +26,9 @@ class Machine:
         self.leaves = {op: [v for v in self.values if v.op == op] for op in ("parameter", "input", "context", "random")}
         self.segments = [v.number for v in self.values if v.op == "segments"]
         lodged = {host for part in self.parts[3:] for _, host, _ in part.guests}
-        held = plan.saved | lodged
+        held = (
+            plan.saved | lodged | {*plan.trace.gradients.values()}
+        )  # a gradient of zeros may be a Value of the cell's
         # Whether the backward pass writes over what it reads: a second one needs the forward pass once more.
         self.spoils = any(root(v, self.homes)[0] in lodged for v in plan.saved)
         for v in reversed(self.values):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KEPT = 256  # cells, traces and programs of one cell that are remembered
 FORMS = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
+MADE = 64  # forms of function cells that are made anew of the same code
+_forms: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()  # by code
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -121,13 +123,16 @@ def reach_of(cell: Any) -> Reach:
             found.before = before
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
-    if found.fingerprint is not None and len(found.before) < FORMS:
-        found.before.add(found.fingerprint)
-    elif found.fingerprint is not None and found.fingerprint not in found.before:
-        raise Untraceable(
-            f"it was traced in {FORMS} forms, and each change of a number that it reads makes another: "
-            "make one that changes from run to run a Tensor"
-        )
+    code = getattr(getattr(cell, "function", None), "__code__", None)
+    known = [(found.before, FORMS)] if code is None else [(found.before, FORMS), (_forms.setdefault(code, set()), MADE)]
+    for before, most in known if found.fingerprint is not None else ():
+        if found.fingerprint not in before:
+            if len(before) == most:
+                raise Untraceable(
+                    f"it was traced in {most} forms, and each change of a number that it reads makes another: "
+                    "make one that changes from run to run a Tensor"
+                )
+            before.add(found.fingerprint)
     return found
 
 

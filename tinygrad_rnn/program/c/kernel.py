@@ -228,12 +228,13 @@ class Kernel:
         return [(a, b - a) for a, b in pairwise(cuts)]
 
     def _at_home(self, concat: Value, at: int) -> bool:
-        """Whether the piece at a column of a concat is stored there when it is computed."""
+        """Whether the piece at a column of a concat is stored there when it is computed: not where it comes again."""
+        first = 0
         for piece in concat.values:
-            if at < piece.width:
-                whole, _ = self.homes.get(piece, (None, 0))
-                return whole is concat and piece in self.stored
-            at -= piece.width
+            if at < first + piece.width:
+                whole, column = self.homes.get(piece, (None, 0))
+                return whole is concat and column == first and piece in self.stored
+            first += piece.width
         return False
 
     # Where things are.
@@ -301,6 +302,8 @@ def _literal(a: Any, v: Value) -> str:
 
 def _expression(v: Value, args: list[str], kind: str) -> str:
     suffix = "f" if v.dtype.str[1:] == "f4" else ""
+    if v.op == "add" and v.dtype.kind == "b":
+        return f"{args[0]} || {args[1]}"
     if v.op in _C:
         return _C[v.op].format(*args)
     if v.op in _LIBM:
