@@ -220,7 +220,7 @@ def test_pickles_keep_values_device_and_the_wish_for_a_gradient(device: str) -> 
 
 def test_a_tensor_of_one_element_is_formatted_as_a_number() -> None:
     assert f"{tg.tensor([2.0], requires_grad=True) * 0.25:.3f}, {tg.tensor(7):03d}" == "0.500, 007"
-    assert f"{tg.tensor(1.5)}" == "Tensor(1.5, dtype=float32)"
+    assert f"{tg.tensor(1.5)}".startswith("Tensor(1.5, dtype=float32")
     with pytest.raises(ValueError, match=r"shape \(2,\) has no one element"):
         format(tg.ones(2), ".3f")
 

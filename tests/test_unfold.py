@@ -558,7 +558,7 @@ def test_an_unfolding_may_stand_in_a_cell() -> None:
 
     @tg.cell(arity=1, state={"h": 1})
     def outer(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
-        word = tg.unfold(inner, tg.chain([2] * len(x)), tg.repeat(x, 2)).last().h
+        word = tg.unfold(inner, tg.chain([2] * len(x)), tg.repeat(x, 2, axis=0)).last().h
         return kids[0].h + word
 
     x = tg.ones((3, 1)).requires_grad_()

@@ -57,7 +57,8 @@ class Backend:
 
     def _erf_on_host(self, x: Array) -> Array:
         host = self.to_numpy(self.asarray(x))
-        values = np.fromiter(map(math.erf, host.ravel().tolist()), dtype=host.dtype, count=host.size)
+        dtype = host.dtype if host.dtype.kind == "f" else np.float64
+        values = np.fromiter(map(math.erf, host.ravel().tolist()), dtype, count=host.size)
         return self.from_numpy(values.reshape(host.shape))
 
     def sigmoid(self, x: Array) -> Array:

@@ -167,3 +167,31 @@ def test_bytes_in_the_other_order_are_put_in_the_machines_own() -> None:
     assert x.dtype.isnative
     (x @ x.T).sum().backward()
     assert x.grad.tolist() == [[3.0, 4.0]]
+
+
+def test_nested_tensors_keep_their_dtype_and_complex_numbers_the_precision_of_floats() -> None:
+    assert tg.asarray([tg.ones(2, dtype="float64"), [1.0, 2.0]]).dtype == np.float64
+    assert tg.tensor([1.0, 2.0]).dtype == np.float32
+    assert (tg.ones(1, dtype="float64") + tg.ones(1, dtype="complex64")).dtype == np.complex128
+    assert (tg.ones(1, dtype="float32") + tg.ones(1, dtype="int64")).dtype == np.float32
+
+
+@pytest.mark.parametrize("op", [tg.logaddexp, tg.atan2, tg.hypot, tg.divide])
+def test_floats_of_integers_are_the_default_ones(op: Any) -> None:
+    assert op(tg.asarray([1, 2]), tg.asarray([3, 4])).dtype == np.float32
+    assert tg.erf(tg.asarray([1])).dtype == np.float32
+    np.testing.assert_allclose(tg.erf(tg.asarray([1])).numpy(), [0.8427008])
+
+
+def test_numpys_integers_are_axes_and_lengths_too() -> None:
+    one, three = np.int64(1), np.int64(3)
+    assert tg.zeros(three).shape == (3,)
+    assert tg.sum(tg.ones((2, 3)), axis=one).tolist() == [3, 3]
+    assert tg.reshape(tg.ones((1, 3)), three).shape == (3,)
+    assert tg.squeeze(tg.ones((3, 1)), one).shape == (3,)
+    assert tg.arange(np.float32(2)).dtype == np.float32
+
+
+def test_a_number_that_a_dtype_does_not_hold_is_no_axis() -> None:
+    with pytest.raises(OverflowError, match=r"out of bounds for int8$"):
+        tg.ones(1, dtype="int8") + 300

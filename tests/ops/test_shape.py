@@ -101,7 +101,7 @@ def test_concat_of_repeated_rows_repeats_one_row() -> None:
         (ValueError, lambda a: tg.split(a, [4, -1], axis=1), r"split: lengths \[4, -1\] do not add up to 3"),
         (IndexError, lambda a: tg.split(a, 1, axis=2), r"split: axis 2 is out of range for shape \(2, 3\)"),
         (IndexError, lambda a: tg.unstack(a, axis=2), r"unstack: axis 2 is out of range for shape \(2, 3\)"),
-        (ValueError, lambda a: tg.repeat(a, -1), r"repeat: -1 times along axis 0 does not fit shape \(2, 3\)"),
+        (ValueError, lambda a: tg.repeat(a, -1, axis=0), r"repeat: -1 times along axis 0 does not fit shape \(2, 3\)"),
         (ValueError, lambda a: tg.repeat(a, 2, axis=2), r"repeat: 2 times along axis 2 does not fit shape \(2, 3\)"),
         (IndexError, lambda a: tg.take(a, [0], axis=4), r"take: axis 4 is out of range for shape \(2, 3\)"),
     ],
@@ -115,3 +115,12 @@ def test_concat_of_repeated_rows_checks_how_many_there_are() -> None:
     one, other = (tg.broadcast_to(tg.ones((1, 2)), (n, 2)) for n in (3, 5))
     with pytest.raises(ValueError, match=r"concat\(\[3, 2\] float32, \[5, 2\] float32"):
         tg.concat([one, other], axis=1)
+
+
+def test_pieces_are_repeated_as_often_as_each_is_told() -> None:
+    x = tg.asarray([[1.0, 2.0], [3.0, 4.0]]).requires_grad_()
+    assert tg.repeat(x, 2).tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+    out = tg.repeat(x, tg.asarray([0, 3]), axis=1)
+    assert out.tolist() == [[2, 2, 2], [4, 4, 4]]
+    out.sum().backward()
+    assert x.grad.tolist() == [[0, 3], [0, 3]]

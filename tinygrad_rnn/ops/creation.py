@@ -35,7 +35,7 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     Whoever writes to that array afterwards changes the Tensor, unnoticed.
     """
     if isinstance(data, np.ndarray) and backend.named(device) is not backend.NUMPY:
-        data = backend.named(device).from_numpy(data)
+        data = backend.named(device).from_numpy(np.asarray(data, data.dtype.newbyteorder("=")))
     made = as_tensor(data, dtype).detach()
     if dtype is not None and made.dtype != np.dtype(dtype):
         made = Tensor(backend.of(made.data).astype(made.data, np.dtype(dtype)))
@@ -44,7 +44,7 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
 
 def _filled(name: str, shape: Shape, dtype: Any, device: str | None, *fill: Any) -> Tensor:
     xp = backend.named(device)
-    lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+    lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     return Tensor(getattr(xp, name)(lengths, *fill, dtype=np.dtype(dtype or DEFAULT_FLOAT)))
 
 
@@ -91,7 +91,7 @@ def arange(
 ) -> Tensor:
     """The numbers from start (0 if only one is given) up to stop, which is not reached."""
     first, last = (0, start) if stop is None else (start, stop)
-    floating = any(isinstance(v, float) for v in (first, last, step))
+    floating = any(isinstance(v, float | np.floating) for v in (first, last, step))
     dtype = np.dtype(dtype or (DEFAULT_FLOAT if floating else np.int64))
     return Tensor(backend.named(device).arange(first, last, step, dtype=dtype))
 

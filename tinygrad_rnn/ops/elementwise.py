@@ -315,9 +315,11 @@ def _divide(x1: Like, x2: Like) -> Tensor: ...
 def divide(x1: Like, x2: Like) -> Tensor:
     """x1 / x2; integers divide to the default float32."""
     x1, x2 = promote("divide", x1, x2)
-    x1 = astype(x1, DEFAULT_FLOAT) if isinstance(x1, Tensor) and x1.dtype.kind in "biu" else x1
-    x2 = astype(x2, DEFAULT_FLOAT) if isinstance(x2, Tensor) and x2.dtype.kind in "biu" else x2
-    return _divide(x1, x2)
+    return _divide(_as_floats(x1), _as_floats(x2))
+
+
+def _as_floats(x: Like) -> Like:
+    return astype(x, DEFAULT_FLOAT) if isinstance(x, Tensor) and x.dtype.kind in "biu" else x
 
 
 @_binary
@@ -352,18 +354,30 @@ def minimum(x1: Like, x2: Like) -> Tensor:
 
 
 @_binary
+def _atan2(x1: Like, x2: Like) -> Tensor: ...
+
+
 def atan2(x1: Like, x2: Like) -> Tensor:
     """The angle of the point (x2, x1), in radians."""
+    return _atan2(_as_floats(x1), _as_floats(x2))
 
 
 @_binary
+def _hypot(x1: Like, x2: Like) -> Tensor: ...
+
+
 def hypot(x1: Like, x2: Like) -> Tensor:
     """sqrt(x1^2 + x2^2)."""
+    return _hypot(_as_floats(x1), _as_floats(x2))
 
 
 @_binary
+def _logaddexp(x1: Like, x2: Like) -> Tensor: ...
+
+
 def logaddexp(x1: Like, x2: Like) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
+    return _logaddexp(_as_floats(x1), _as_floats(x2))
 
 
 # The operators that cost most are the ops themselves, in place of methods that call them.

@@ -20,7 +20,7 @@ _WEAK = (bool, int, float, complex)
 # What to do about it, by words of NumPy's errors.
 _REMEDIES = {
     "broadcast": "lengths of an axis must be equal, or one of them 1",
-    "out of bounds": "axes count from 0, or from the last as -1",
+    "is out of bounds": "axes count from 0, or from the last as -1",
     "Size of label": "a letter stands for one length in all operands",
     "must match exactly": "all axes but the one that is joined must be equally long",
     "same number of dimensions": "give all as many axes, with reshape or expand_dims",
@@ -48,9 +48,10 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
     array = np.asarray(value) if not isinstance(value, list | tuple) else _from_nested(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"a Tensor holds numbers, not {type(value).__name__} with elements of dtype {array.dtype}")
+    own = isinstance(value, np.generic | np.ndarray) or (array.ndim and any(isinstance(v, Tensor) for v in value))
     if dtype is not None:
         array = array.astype(dtype)
-    elif not isinstance(value, np.generic | np.ndarray) and array.dtype.kind in "fc":
+    elif not own and array.dtype.kind in "fc":
         array = array.astype(DEFAULT_FLOAT if array.dtype.kind == "f" else np.complex64)
     return Tensor(backend.named(None).from_numpy(array))
 
@@ -112,7 +113,8 @@ def astype(x: Like, dtype: Any) -> Tensor:
 def result_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype that arrays of these are computed in: a floating one beats an integer one, whatever their sizes."""
     strongest = max("biufc".index(d.kind.replace("u", "i")) for d in dtypes)
-    return np.result_type(*(d for d in dtypes if "biufc".index(d.kind.replace("u", "i")) == strongest))
+    kinds = "fc" if strongest == 4 else "biufc"[strongest].replace("i", "iu")
+    return np.result_type(*(d for d in dtypes if d.kind in kinds))
 
 
 def promote(name: str, x1: Any, x2: Any) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ def _axes(name: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
     ndim = x.data.ndim
     if axis is None:
         return tuple(range(ndim))
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    given = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
     for a in given:
         if not -ndim <= a < ndim:
             raise IndexError(f"{name}: axis {a} is out of range for shape {x.shape}")

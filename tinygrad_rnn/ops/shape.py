@@ -16,7 +16,7 @@ def reshape(x: Like, /, shape: int | Sequence[int]) -> Tensor:
     """The same elements in another shape; one length may be -1."""
     x = as_tensor(x)
     try:
-        out = backend.of(x.data).reshape(x.data, shape if isinstance(shape, int) else tuple(shape))
+        out = backend.of(x.data).reshape(x.data, tuple(shape) if isinstance(shape, Sequence) else shape)
     except Exception as error:
         raise explain(error, "reshape", x, shape) from error
     return record(TABLE["reshape"], out, (x.node,), (x.data.shape,))
@@ -41,7 +41,7 @@ def expand_dims(x: Like, /, *, axis: int | tuple[int, ...] = 0) -> Tensor:
 def squeeze(x: Like, /, axis: int | tuple[int, ...]) -> Tensor:
     """Axes of length 1 removed."""
     x = as_tensor(x)
-    gone = {a % x.ndim if -x.ndim <= a < x.ndim else a for a in ((axis,) if isinstance(axis, int) else axis)}
+    gone = {a % x.ndim if -x.ndim <= a < x.ndim else a for a in (axis if isinstance(axis, tuple) else (axis,))}
     for a in gone:
         if not 0 <= a < x.ndim or x.shape[a] != 1:
             raise ValueError(f"squeeze: axis {a} of shape {x.shape} is no axis of length 1")
@@ -198,13 +198,16 @@ def unstack(x: Like, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     return tuple(squeeze(piece, axis) for piece in split(x, [1] * x.shape[axis], axis=axis))
 
 
-def repeat(x: Like, repeats: int, /, *, axis: int = 0) -> Tensor:
-    """Each piece along an axis `repeats` times in a row."""
+def repeat(x: Like, repeats: int | Like, /, *, axis: int | None = None) -> Tensor:
+    """Each piece along an axis `repeats` times in a row, a number for all or one for each; None: all elements, flat."""
     x = as_tensor(x)
-    if repeats < 0 or not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"repeat: {repeats} times along axis {axis} does not fit shape {x.shape}")
-    xp = backend.of(x.data)
-    index = xp.repeat(xp.arange(x.shape[axis]), repeats)
+    if axis is None:
+        return repeat(reshape(x, -1), repeats, axis=0)
+    xp, counts = backend.of(x.data), repeats.data if isinstance(repeats, Tensor) else repeats
+    try:
+        index = xp.repeat(xp.arange(x.shape[axis]), counts)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"repeat: {repeats} times along axis {axis} does not fit shape {x.shape}") from error
     return moveaxis(gather_rows(moveaxis(x, axis, 0), index), 0, axis)
 
 
