@@ -326,6 +326,16 @@ def test_what_is_read_by_its_sign_alone_has_a_gradient_of_zeros(target: str, of:
 
 
 @targets
+def test_weight_gradients_of_many_rows_and_few_inputs_are_the_same_and_in_order(target: str) -> None:
+    cell, x = nn.RNNCell(5, 40, dtype="float64"), leaf(1250, 5)
+    by = [x, *cell.parameters()]
+    same(run(cell, tg.chain([50] * 25), x, by, target), run(cell, tg.chain([50] * 25), x, by), 1e-12)
+    with running(target):
+        tg.unfold(cell, tg.chain([50] * 25), x).all().h.sum().backward()
+    assert all(p.grad.data.flags.c_contiguous for p in cell.parameters())
+
+
+@targets
 def test_the_sum_of_truths_is_a_truth(target: str) -> None:
     def cell(x: tg.Tensor, kids: tg.Kids) -> tg.Tensor:
         return tg.astype((x > 0) + (x > -1), x.dtype) + kids[0].h

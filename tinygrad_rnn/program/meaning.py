@@ -24,6 +24,13 @@ def compute(v: Value, args: list[Any], rows: int) -> np.ndarray:
     return np.asarray(getattr(NUMPY, op)(*args, **dict(v.options)))
 
 
+def _contract(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    left, right = args
+    if right.shape[1] <= 32 <= len(right) // 32:  # of few columns, OpenBLAS is a fifth quicker the other way round
+        return np.ascontiguousarray(NUMPY.matmul(right.T, left).T)
+    return NUMPY.matmul(left.T, right)  # type: ignore[no-any-return]
+
+
 def _place(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     out = np.zeros(shape, v.dtype)
     out[index_of(v.options[0])] = args[0]
@@ -49,7 +56,7 @@ _SPECIAL: dict[str, Any] = {
     "permute_dims": lambda v, args, shape: args[0].transpose(v.options[0]),
     "concat": lambda v, args, shape: np.concatenate(args, axis=v.options[0]),
     "matmul": lambda v, args, shape: NUMPY.matmul(args[0], args[1]),
-    "contract": lambda v, args, shape: NUMPY.matmul(args[0].T, args[1]),
+    "contract": _contract,
     "sum_rows": lambda v, args, shape: NUMPY.sum(args[0], axis=0, keepdims=True),
     "einsum": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
     "einsum_rows": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
