@@ -26,7 +26,7 @@ def compute(v: Value, args: list[Any], rows: int) -> np.ndarray:
 
 def _contract(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     left, right = args
-    if right.shape[1] < 32 <= len(right) // 32 and right.shape[1] % 16:  # such OpenBLAS does quicker the other way round
+    if right.shape[1] < 32 <= len(right) // 32 and right.shape[1] % 16:  # which OpenBLAS does quicker the other way
         return np.ascontiguousarray(NUMPY.matmul(right.T, left).T)
     return NUMPY.matmul(left.T, right)  # type: ignore[no-any-return]
 
