@@ -31,12 +31,15 @@ def products_of(found: Explanation) -> Iterator[Product]:
             turns = group.calls if stage in ("step", "back") else [group.variant.size]
             for work in works:
                 if work.kind == "product":
-                    rows = {"n": sum(turns), "e": group.variant.edges}
+                    edges = group.variant.edges
+                    rows = {"n": sum(turns), "e": edges}
                     left, right = (
                         tuple(rows.get(length) or int(length) for length in shape.split(", "))
                         for shape in re.findall(r"\[(.*?)\]", work.shapes)
                     )
-                    yield Product(left, right, turns, not work.shapes.startswith(("[n", "[e")))
+                    of_edges = work.shapes.startswith("[e")
+                    sums = not of_edges and not work.shapes.startswith("[n")
+                    yield Product(left, right, [edges] if of_edges else turns, sums)
 
 
 def alone(

@@ -21,6 +21,8 @@ def test_predict_reads_sentences_from_standard_input(
     result = call("predict", tmp_path / "run")
     assert re.fullmatch(r"\(\d a x y\)\n\(\d b x\)\n", result.out)
     assert result.err == ""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"( a \xff )"), errors="surrogateescape"))
+    call("predict", tmp_path / "run").fails(1, "standard input, line 1, column 5: found the byte 0xff")
 
 
 @pytest.mark.parametrize("kind", ["tree", "unfolded", "folded", "ops"])

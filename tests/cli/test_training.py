@@ -242,4 +242,8 @@ def test_a_setting_that_there_is_not_begins_nothing(tmp_path: Path, call: Any, m
 
 def test_a_run_that_stops_early_says_why(data: Path, tmp_path: Path, call: Any) -> None:
     result = call("train", data, "--out", tmp_path / "run", *TRAIN, "--lr", "0", "--epochs", "9", "--patience", "2")
-    assert "stopped after epoch 3: 2 epochs without a better dev accuracy (--patience)\n" in result.out
+    assert "stopped after epoch 3: dev was never better than in 1 (--patience)\n" in result.out
+    again = call(
+        "train", data, "--out", tmp_path / "run", *TRAIN, "--lr", "0", "--patience", "1", "--resume", "--epochs", "9"
+    )
+    assert "stopped after epoch 3: dev was never better than in 1 (--patience)\n" in again.out

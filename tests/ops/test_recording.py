@@ -171,14 +171,20 @@ def test_bytes_in_the_other_order_are_put_in_the_machines_own() -> None:
 
 def test_nested_tensors_keep_their_dtype_and_complex_numbers_the_precision_of_floats() -> None:
     assert tg.asarray([tg.ones(2, dtype="float64"), [1.0, 2.0]]).dtype == np.float64
-    assert tg.tensor([1.0, 2.0]).dtype == np.float32
+    assert tg.tensor([1.0, 2.0]).dtype == tg.tensor([tg.tensor(1.0), 2]).dtype == np.float32
+    assert tg.tensor([tg.tensor(2), 0.5]).dtype == tg.tensor((tg.ones(2), [0.1, 0.2])).dtype == np.float32
+    assert tg.tensor([tg.tensor(2.0), 1j]).dtype == np.complex64
+    assert (tg.ones(1, dtype="int8") + tg.ones(1, dtype="uint8")).dtype == np.int16
     assert (tg.ones(1, dtype="float64") + tg.ones(1, dtype="complex64")).dtype == np.complex128
     assert (tg.ones(1, dtype="float32") + tg.ones(1, dtype="int64")).dtype == np.float32
 
 
 @pytest.mark.parametrize("op", [tg.logaddexp, tg.atan2, tg.hypot, tg.divide])
 def test_floats_of_integers_are_the_default_ones(op: Any) -> None:
-    assert op(tg.asarray([1, 2]), tg.asarray([3, 4])).dtype == np.float32
+    for one, other in ((tg.asarray([1, 2]), tg.asarray([3, 4])), ([3, 4], 4), (3, 4), (np.array([3]), tg.ones(1))):
+        assert op(one, other).dtype == op(other, one).dtype == np.float32
+    exact = op(tg.asarray([2**40 + 1]), tg.ones(1, dtype="float64"))
+    assert exact.item() == op(tg.asarray([2.0**40 + 1], dtype="float64"), tg.ones(1, dtype="float64")).item()
     assert tg.erf(tg.asarray([1])).dtype == np.float32
     np.testing.assert_allclose(tg.erf(tg.asarray([1])).numpy(), [0.8427008])
 
@@ -188,7 +194,9 @@ def test_numpys_integers_are_axes_and_lengths_too() -> None:
     assert tg.zeros(three).shape == (3,)
     assert tg.sum(tg.ones((2, 3)), axis=one).tolist() == [3, 3]
     assert tg.reshape(tg.ones((1, 3)), three).shape == (3,)
-    assert tg.squeeze(tg.ones((3, 1)), one).shape == (3,)
+    assert tg.squeeze(tg.ones((3, 1)), one).shape == tg.squeeze(tg.ones((1, 3, 1)), [0, 2]).shape == (3,)  # type: ignore[arg-type]
+    assert tg.sum(tg.ones((2, 3)), axis=range(2)).item() == 6  # type: ignore[arg-type]
+    assert tg.reshape(tg.ones((2, 3)), (n for n in (3, 2))).shape == (3, 2)  # type: ignore[arg-type]
     assert tg.arange(np.float32(2)).dtype == np.float32
 
 

@@ -345,6 +345,15 @@ def test_the_sum_of_truths_is_a_truth(target: str) -> None:
         assert tg.unfold(made, tg.chain([1]), tg.asarray([[1.0, -2.0]])).all().h.tolist() == [[1.0, 0.0]]
 
 
+@targets
+def test_what_multisets_start_from_is_never_read(target: str) -> None:
+    cell, h = tg.cell(arity=None, state={"h": 2})(lambda x, kids: x + kids.sum(kids.each.h)), leaf(1, 2)
+    with running(target):
+        run = tg.unfold(cell, tg.Structure(3, [0, 1], [2, 2]), leaf(3, 2), initial=cell.State(h))
+        run.all().h.sum().backward()
+    assert h.grad is None
+
+
 # Threads, memory, depth
 
 

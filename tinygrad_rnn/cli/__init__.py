@@ -180,11 +180,16 @@ class Stopped(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line; exits with 0, 1 (it failed), 2 (bad options), 130 (Ctrl-C) or 141 (closed pipe)."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn  # type: ignore[assignment]
+        sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     code = 0
     message = ""
-    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         code = (
             typer.main.get_command(app)([a for a in given if a != "--debug"], "tinygrad-rnn", standalone_mode=False)
@@ -201,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if message:
         sys.stdout.flush()
         typer.echo(f"tinygrad-rnn: {' '.join(message.split())}", err=True)
-    sys.exit(code)
+    return code
 
 
 def _explained(error: BaseException) -> tuple[int, str]:

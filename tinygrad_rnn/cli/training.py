@@ -66,9 +66,11 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
             if not checkpoint.exists():
                 kept = "the first epoch was not done, so nothing is kept"
             raise Stopped(f"stopped by Ctrl-C; {kept}") from None
-    last = training.load(checkpoint).info["epoch"]
-    if last < epochs:
-        console.print(f"stopped after epoch {last}: {patience} epochs without a better dev accuracy (--patience)")
+    done = training.load(checkpoint).info
+    if done["epoch"] < epochs:
+        console.print(
+            f"stopped after epoch {done['epoch']}: dev was never better than in {done['best_epoch']} (--patience)"
+        )
     with few_threads():
         report(console, out, parts)
 

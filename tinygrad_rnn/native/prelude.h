@@ -120,10 +120,10 @@ static inline real_vector load_vector(const REAL* from) {
 /* How many elements the packed B[k, m] has. */
 static inline long packed_size(long k, long m) { return (m + PANEL - 1) / PANEL * PANEL * k; }
 
-/* out[j * ldo + i] = b[i * ldb + j] for i < k and j < m, in squares of 4 where the compiler can move lanes about. */
+/* out[j * ldo + i] = b[i * ldb + j] for i < k and j < m, float in squares of 4 where the compiler can move lanes about. */
 static inline void transpose(long k, long m, const REAL* b, long ldb, REAL* out, long ldo) {
     long i = 0;
-#if defined(__has_builtin)
+#if REAL_IS_FLOAT && defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
     typedef REAL quad __attribute__((vector_size(4 * sizeof(REAL))));
     for (; i + 4 <= k; i += 4) {

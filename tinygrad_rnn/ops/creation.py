@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import backend
 from ..tensor import Tensor
-from .recording import DEFAULT_FLOAT, Like, as_tensor
+from .recording import DEFAULT_FLOAT, INTEGERS, Like, as_tensor
 
 Shape = int | Sequence[int]
 
@@ -44,7 +44,7 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
 
 def _filled(name: str, shape: Shape, dtype: Any, device: str | None, *fill: Any) -> Tensor:
     xp = backend.named(device)
-    lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+    lengths = (shape,) if isinstance(shape, INTEGERS) else tuple(shape)
     return Tensor(getattr(xp, name)(lengths, *fill, dtype=np.dtype(dtype or DEFAULT_FLOAT)))
 
 

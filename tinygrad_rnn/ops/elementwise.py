@@ -314,12 +314,13 @@ def _divide(x1: Like, x2: Like) -> Tensor: ...
 
 def divide(x1: Like, x2: Like) -> Tensor:
     """x1 / x2; integers divide to the default float32."""
-    x1, x2 = promote("divide", x1, x2)
-    return _divide(_as_floats(x1), _as_floats(x2))
+    return _divide(*_floats("divide", x1, x2))
 
 
-def _as_floats(x: Like) -> Like:
-    return astype(x, DEFAULT_FLOAT) if isinstance(x, Tensor) and x.dtype.kind in "biu" else x
+def _floats(name: str, *given: Like) -> list[Any]:
+    """Promoted operands, of which integers are the default float32."""
+    pair = promote(name, *given)
+    return [astype(x, DEFAULT_FLOAT) if isinstance(x, Tensor) and x.dtype.kind in "biu" else x for x in pair]
 
 
 @_binary
@@ -359,7 +360,7 @@ def _atan2(x1: Like, x2: Like) -> Tensor: ...
 
 def atan2(x1: Like, x2: Like) -> Tensor:
     """The angle of the point (x2, x1), in radians."""
-    return _atan2(_as_floats(x1), _as_floats(x2))
+    return _atan2(*_floats("atan2", x1, x2))
 
 
 @_binary
@@ -368,7 +369,7 @@ def _hypot(x1: Like, x2: Like) -> Tensor: ...
 
 def hypot(x1: Like, x2: Like) -> Tensor:
     """sqrt(x1^2 + x2^2)."""
-    return _hypot(_as_floats(x1), _as_floats(x2))
+    return _hypot(*_floats("hypot", x1, x2))
 
 
 @_binary
@@ -377,7 +378,7 @@ def _logaddexp(x1: Like, x2: Like) -> Tensor: ...
 
 def logaddexp(x1: Like, x2: Like) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
-    return _logaddexp(_as_floats(x1), _as_floats(x2))
+    return _logaddexp(*_floats("logaddexp", x1, x2))
 
 
 # The operators that cost most are the ops themselves, in place of methods that call them.

@@ -134,11 +134,9 @@ def einsum(subscripts: str, *operands: Like) -> Tensor:
     if len(inputs) != len(tensors) or any(len(i) != x.ndim for i, x in zip(inputs, tensors, strict=False)):
         reason = ValueError(f"{subscripts!r} does not name one letter for each axis")
         raise explain(reason, "einsum", *tensors)
-    lengths: dict[str, int] = {}
-    for letters, x in zip(inputs, tensors, strict=True):
-        lengths |= {c: n for c, n in zip(letters, x.shape, strict=True) if n != 1}
-    for i, (letters, x) in enumerate(zip(inputs, tensors, strict=True)):
-        wide = tuple(lengths.get(c, 1) if n == 1 else n for c, n in zip(letters, x.shape, strict=True))
+    lengths = {c: n for letters, x in zip(inputs, tensors) for c, n in zip(letters, x.shape) if n != 1}
+    for i, (letters, x) in enumerate(zip(inputs, tensors)):
+        wide = tuple([lengths.get(c, 1) if n == 1 else n for c, n in zip(letters, x.shape)])
         tensors[i] = x if wide == x.shape else broadcast_to(x, wide)  # so that its gradient is summed
     xp = backend.of(tensors[0].data)
     spare = iter(c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in subscripts)

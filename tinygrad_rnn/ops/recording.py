@@ -16,6 +16,7 @@ from .derivatives import TABLE
 
 Like = Tensor | Array | complex
 DEFAULT_FLOAT = np.dtype(np.float32)
+INTEGERS = (int, np.integer)
 _WEAK = (bool, int, float, complex)
 # What to do about it, by words of NumPy's errors.
 _REMEDIES = {
@@ -43,16 +44,16 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
         return Tensor(value)
     if isinstance(value, Tensor):
         return value
-    if hasattr(value, "_fields"):
+    if hasattr(value, "_fields") and any(isinstance(v, Tensor) for v in value):
         raise TypeError(f"a state of {', '.join(value._fields)} is no Tensor: read one of them, as .{value._fields[0]}")
     array = np.asarray(value) if not isinstance(value, list | tuple) else _from_nested(value)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"a Tensor holds numbers, not {type(value).__name__} with elements of dtype {array.dtype}")
-    own = isinstance(value, np.generic | np.ndarray) or (array.ndim and any(isinstance(v, Tensor) for v in value))
     if dtype is not None:
         array = array.astype(dtype)
-    elif not own and array.dtype.kind in "fc":
-        array = array.astype(DEFAULT_FLOAT if array.dtype.kind == "f" else np.complex64)
+    elif not isinstance(value, np.generic | np.ndarray) and array.dtype.kind in "fc":
+        kept = [v.dtype for v in value if isinstance(v, Tensor) and v.dtype.kind in "fc"] if array.ndim else []
+        array = array.astype(np.result_type(DEFAULT_FLOAT if array.dtype.kind == "f" else np.complex64, *kept))
     return Tensor(backend.named(None).from_numpy(array))
 
 

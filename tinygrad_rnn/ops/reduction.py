@@ -13,7 +13,7 @@ from ..tensor import Axis, Tensor
 from .derivatives import TABLE
 from .elementwise import divide, multiply, not_equal, sqrt, square, subtract
 from .indexing import gather
-from .recording import DEFAULT_FLOAT, Like, as_tensor, astype, explain, one_device, plain, record
+from .recording import DEFAULT_FLOAT, INTEGERS, Like, as_tensor, astype, explain, one_device, plain, record
 from .shape import broadcast_to, concat
 
 
@@ -22,7 +22,7 @@ def _axes(name: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
     ndim = x.data.ndim
     if axis is None:
         return tuple(range(ndim))
-    given = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    given = (axis,) if isinstance(axis, INTEGERS) else tuple(axis)
     for a in given:
         if not -ndim <= a < ndim:
             raise IndexError(f"{name}: axis {a} is out of range for shape {x.shape}")

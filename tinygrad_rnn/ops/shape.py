@@ -9,14 +9,14 @@ from .. import backend
 from ..tensor import Tensor
 from .derivatives import TABLE
 from .indexing import gather_rows, span
-from .recording import Like, as_tensor, explain, record, same_place
+from .recording import INTEGERS, Like, as_tensor, explain, record, same_place
 
 
 def reshape(x: Like, /, shape: int | Sequence[int]) -> Tensor:
     """The same elements in another shape; one length may be -1."""
     x = as_tensor(x)
     try:
-        out = backend.of(x.data).reshape(x.data, tuple(shape) if isinstance(shape, Sequence) else shape)
+        out = backend.of(x.data).reshape(x.data, shape if isinstance(shape, INTEGERS) else tuple(shape))
     except Exception as error:
         raise explain(error, "reshape", x, shape) from error
     return record(TABLE["reshape"], out, (x.node,), (x.data.shape,))
@@ -41,7 +41,7 @@ def expand_dims(x: Like, /, *, axis: int | tuple[int, ...] = 0) -> Tensor:
 def squeeze(x: Like, /, axis: int | tuple[int, ...]) -> Tensor:
     """Axes of length 1 removed."""
     x = as_tensor(x)
-    gone = {a % x.ndim if -x.ndim <= a < x.ndim else a for a in (axis if isinstance(axis, tuple) else (axis,))}
+    gone = {a % x.ndim if -x.ndim <= a < x.ndim else a for a in ((axis,) if isinstance(axis, INTEGERS) else axis)}
     for a in gone:
         if not 0 <= a < x.ndim or x.shape[a] != 1:
             raise ValueError(f"squeeze: axis {a} of shape {x.shape} is no axis of length 1")

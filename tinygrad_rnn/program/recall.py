@@ -10,7 +10,7 @@ from ..tensor import Tensor
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
-from .graph import READS, Untraceable
+from .graph import Untraceable
 from .machine import Machine
 from .merge import merged
 from .trace import Signature, Spec, Trace, trace
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 KEPT = 256  # cells, traces and programs of one cell that are remembered
 FORMS = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
-MADE = 64  # forms of function cells that are made anew of the same code
-_forms: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()  # by code
 _reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
@@ -30,7 +28,7 @@ class Program(NamedTuple):
     """What runs of cells have in common whose layouts and Tensors look alike.
 
     `machines` are those of the variants; `derived` the fields of the state that have a derivative, `read` those that it
-    is of where predecessors are read, and `reached` what it is of beside inputs and states: the number of the variant,
+    is of where slots are read, and `reached` what it is of beside inputs and states: the number of the variant,
     what it reads.
     """
 
@@ -61,7 +59,7 @@ def program_of(p: Prepared, context: Any, missing: Missing, numpy_only: bool) ->
         machines = _machines(p, tree, (missing.shape, missing.dtype.str), numpy_only)
         keys = [(i, what) for i, m in enumerate(machines) for what in m.plan.trace.gradients]
         reached = [(i, what) for i, what in keys if what[0] in ("parameter", "context")]
-        read = frozenset(what[-1] for _, what in keys if what[0] in READS)
+        read = frozenset(what[-1] for _, what in keys if what[0] == "kid")
         found = Program(machines, frozenset(f for m in machines for f in m.plan.trace.seeds), read, reached)
         if len(first.programs) >= KEPT:
             first.programs.clear()
@@ -123,16 +121,13 @@ def reach_of(cell: Any) -> Reach:
             found.before = before
     except TypeError as error:
         raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
-    code = getattr(getattr(cell, "function", None), "__code__", None)
-    known = [(found.before, FORMS)] if code is None else [(found.before, FORMS), (_forms.setdefault(code, set()), MADE)]
-    for before, most in known if found.fingerprint is not None else ():
-        if found.fingerprint not in before:
-            if len(before) == most:
-                raise Untraceable(
-                    f"it was traced in {most} forms, and each change of a number that it reads makes another: "
-                    "make one that changes from run to run a Tensor"
-                )
-            before.add(found.fingerprint)
+    if found.fingerprint is not None and len(found.before) < FORMS:
+        found.before.add(found.fingerprint)
+    elif found.fingerprint is not None and found.fingerprint not in found.before:
+        raise Untraceable(
+            f"it was traced in {FORMS} forms, and each change of a number that it reads makes another: "
+            "make one that changes from run to run a Tensor"
+        )
     return found
 
 
