@@ -181,7 +181,7 @@ def test_nested_tensors_keep_their_dtype_and_complex_numbers_the_precision_of_fl
 
 @pytest.mark.parametrize("op", [tg.logaddexp, tg.atan2, tg.hypot, tg.divide])
 def test_floats_of_integers_are_the_default_ones(op: Any) -> None:
-    for one, other in ((tg.asarray([1, 2]), tg.asarray([3, 4])), ([3, 4], 4), (3, 4), (np.array([3]), tg.ones(1))):
+    for one, other in ((tg.asarray([1, 2]), tg.asarray([3, 4])), ([3, 4], 4), (3, 4), (tg.asarray([3]), tg.ones(1))):
         assert op(one, other).dtype == op(other, one).dtype == np.float32
     exact = op(tg.asarray([2**40 + 1]), tg.ones(1, dtype="float64"))
     assert exact.item() == op(tg.asarray([2.0**40 + 1], dtype="float64"), tg.ones(1, dtype="float64")).item()
