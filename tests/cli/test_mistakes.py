@@ -133,8 +133,10 @@ def test_a_label_that_training_did_not_have_is_only_a_miss(data: Path, tmp_path:
 
 def test_bad_vectors_are_named(data: Path, tmp_path: Path, call: Any) -> None:
     (tmp_path / "v.txt").write_text("a 1 2 3\nb 1 x 3\n")
-    call("train", data, "--vectors", tmp_path / "v.txt", *TRAIN).fails(1, "v.txt, line 2")
-    call("train", data, "--vectors", tmp_path / "none.txt", *TRAIN).fails(1, "none.txt: No such file or directory")
+    call("train", data, "--out", tmp_path / "run", "--vectors", tmp_path / "v.txt", *TRAIN).fails(1, "v.txt, line 2")
+    call("train", data, "--out", tmp_path / "run", "--vectors", tmp_path / "none.txt", *TRAIN).fails(
+        1, "none.txt: No such file or directory"
+    )
 
 
 def test_a_damaged_model_is_named(data: Path, tmp_path: Path, call: Any) -> None:
