@@ -78,7 +78,7 @@ class ParameterGradients:
         """[levels, *parameter.shape], zeros where a level contributed nothing.
 
         Raises:
-            ValueError: the Tensor requires no gradient.
+            ValueError: the Tensor requires no gradient, or no backward pass has come by.
         """
         if parameter.node is None:
             raise ValueError("there is no gradient by level of a Tensor that requires none; give one of the parameters")

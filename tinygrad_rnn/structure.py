@@ -162,16 +162,17 @@ class Structure:
             raise _cyclic(self._cycle(waiting > 0))
         return length
 
-    def _cycle(self, left: np.ndarray) -> list[int]:
-        """One cycle among the vertices that no level could take, from a vertex to itself."""
+    def _cycle(self, left: np.ndarray) -> list[str]:
+        """One cycle among the vertices that no level could take, from a vertex to itself, and the slots it takes."""
         inside = left[self.source] & left[self.target]
-        before = dict(zip(self.target[inside].tolist(), self.source[inside].tolist(), strict=True))
+        before, slot = (dict(zip(self.target[inside].tolist(), a[inside].tolist())) for a in (self.source, self.slot))
         at = next(iter(before))
         place: dict[int, int] = {}  # of each vertex on the way back
         while at not in place:
             place[at] = len(place)
             at = before[at]
-        return [*list(place)[place[at] :], at][::-1]
+        loop = [*list(place)[place[at] :], at][::-1]
+        return [str(at), *(f"{v} (slot {slot[v]})" for v in loop[1:])]
 
     @cached_property
     def ids(self) -> Ids:
@@ -230,8 +231,7 @@ class Structure:
         return f"Structure({', '.join(f'{n} {word[n != 1]}' for n, word in zip(counts, words, strict=True))})"
 
 
-def _cyclic(loop: Sequence[object]) -> StructureError:
-    names = list(map(repr, loop))
+def _cyclic(names: Sequence[str]) -> StructureError:
     shown = " -> ".join(names if len(names) < 12 else [*names[:5], "...", *names[-5:]])
     return StructureError(f"the graph has a cycle: {shown}; a structure must be acyclic")
 
@@ -293,8 +293,8 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
     import networkx
 
     if not networkx.is_directed_acyclic_graph(graph):
-        loop = [u for u, *_ in networkx.find_cycle(graph)]
-        raise _cyclic([*loop, loop[0]])
+        loop: list[Any] = networkx.find_cycle(graph)
+        raise _cyclic([repr(loop[0][0]), *(f"{e[1]!r} (slot {graph.edges[e].get(slot, -1)})" for e in loop)])
     ids = {node: i for i, node in enumerate(graph.nodes)}
     edges = []
     for u, v, data in graph.edges(data=True):
