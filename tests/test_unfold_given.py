@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import namedtuple
 from typing import Any
 
@@ -182,3 +183,10 @@ def test_a_state_asked_of_the_unfolding_itself_is_pointed_to() -> None:
         run.h
     with pytest.raises(AttributeError, match="an Unfolding has no 'outputs'$"):
         run.outputs
+
+
+def test_an_unfolding_is_copied_and_slots_are_read_by_numpys_integers() -> None:
+    cell = tg.cell(arity=1, state={"h": 3})(lambda x, kids: kids[np.int64(0)].h + x)
+    run = tg.unfold(cell, tg.chain(2), tg.ones((2, 3)))
+    assert copy.copy(run).all().h.tolist() == run.all().h.tolist() == [[1.0] * 3, [2.0] * 3]
+    assert not hasattr(tg.Unfolding.__new__(tg.Unfolding), "h")
