@@ -14,6 +14,7 @@ N vertices (or rows), E edges.
 (1, 2)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # The array API's dtypes and constants.
@@ -38,6 +39,7 @@ from .unfold import Unfolding, unfold
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import linalg
     from .program.explain import explain
 
 
@@ -54,6 +56,8 @@ def __getattr__(name: str) -> Any:
         from .program.explain import explain
 
         return explain
+    if name == "linalg":  # few need it: others should not wait for its import
+        return import_module(".linalg", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -69,8 +73,8 @@ __all__ = [
     "AnomalyError", "Cell", "DeviceError", "GraphError", "Kids", "Multiset", "Ragged", "Structure", "StructureError",
     "Tensor", "Unfolding", "autograd", "backward", "bool", "cell", "chain", "checkpoint", "complex64", "complex128",
     "default_device", "detect_anomaly", "e", "enable_grad", "explain", "float32", "float64", "from_networkx", "func",
-    "grad", "gradcheck", "grid", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "manual_seed", "nan",
-    "newaxis", "nn", "no_grad", "ops", "optim", "pi", "random", "set_default_device", "uint8", "uint16", "uint32",
-    "uint64", "unfold", "union",
+    "grad", "gradcheck", "grid", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "linalg", "manual_seed",
+    "nan", "newaxis", "nn", "no_grad", "ops", "optim", "pi", "random", "set_default_device", "uint8", "uint16",
+    "uint32", "uint64", "unfold", "union",
 ]  # fmt: skip
 __all__ += ops.__all__
