@@ -96,7 +96,7 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
             with np.errstate(over="ignore", under="ignore"):
                 np.exp(out, out=out)
             out += 1
-            np.reciprocal(out, out=out)
+            np.divide(1, out, out=out)  # np.reciprocal takes twice as long
 
         return sigmoid
     if op == "negative":
