@@ -22,7 +22,7 @@ from numpy import bool, complex64, complex128, float32, float64, int8, int16, in
 
 from numpy import e, inf, nan, newaxis, pi, uint8, uint16, uint32, uint64  # isort: skip
 
-from . import autograd, func, nn, ops, optim, tape
+from . import autograd, func, nn, ops, optim, standard, tape
 from . import tensor as tensor_module
 from .autograd import backward, checkpoint, enable_grad, grad, gradcheck, is_grad_enabled, no_grad
 from .backend import DeviceError, default_device, set_default_device
@@ -31,12 +31,14 @@ from .context import Ragged
 from .ops import *  # noqa: F403
 from .ops import random
 from .ops.random import manual_seed
+from .standard import *  # noqa: F403
 from .structure import Structure, StructureError, chain, from_networkx, grid, union
 from .tape import AnomalyError, GraphError, detect_anomaly
 from .tensor import Tensor
 from .unfold import Unfolding, unfold
 
 __version__ = "0.1.0"
+__array_api_version__ = "2024.12"
 
 if TYPE_CHECKING:
     from . import linalg
@@ -77,4 +79,4 @@ __all__ = [
     "nan", "newaxis", "nn", "no_grad", "ops", "optim", "pi", "random", "set_default_device", "uint8", "uint16",
     "uint32", "uint64", "unfold", "union",
 ]  # fmt: skip
-__all__ += ops.__all__
+__all__ += ops.__all__ + standard.__all__
