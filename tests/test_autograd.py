@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import GraphError, tape
+from tinygrad_rnn import GraphError
 
 
 def leaf(values: Any, dtype: str = "float64") -> tg.Tensor:
@@ -250,62 +250,6 @@ def test_detach_cuts_and_shares_the_array() -> None:
     assert x.grad.tolist() == [4, 8]
 
 
-# Hooks
-
-
-def test_hooks_see_the_whole_gradient_and_may_replace_it_in_order() -> None:
-    x = leaf([1.0, 2.0])
-    h = x * 1.0
-    seen: list[Any] = []
-    h.register_hook(lambda g: seen.append(("first", g.tolist())))
-    h.register_hook(lambda g: g * 10)
-    h.register_hook(lambda g: seen.append(("third", g.tolist())))
-    x.register_hook(lambda g: g + 1)
-    (h * 2 + h * 3).sum().backward()
-    assert seen == [("first", [5, 5]), ("third", [50, 50])]
-    assert x.grad.tolist() == [51, 51]
-
-
-def test_a_hook_can_be_removed_twice_and_while_it_runs() -> None:
-    x = leaf(1.0)
-    calls: list[int] = []
-    removers = []
-    removers.append(x.register_hook(lambda g: (calls.append(1), removers[0]())[0]))
-    x.register_hook(lambda g: calls.append(2))
-    (x * 1).backward()
-    (x * 1).backward()
-    removers[0]()
-    assert calls == [1, 2, 2]
-
-
-def test_hooks_run_in_grad_and_are_recorded_with_create_graph() -> None:
-    x = leaf(3.0)
-    x.register_hook(lambda g: g * g)
-    (g,) = tg.grad(x * x, x, create_graph=True)
-    assert g.item() == 36
-    assert tg.grad(g, x)[0].item() == 24**2  # d(2x)^2/dx = 8x, and the hook again
-
-
-def test_what_a_hook_returns_must_have_the_shape() -> None:
-    x = leaf([1.0, 2.0])
-    h = x * 2
-    h.register_hook(lambda g: g.sum())
-    with pytest.raises(
-        ValueError, match=r"a hook on multiply \(result shape \(2,\)\) returned a gradient of shape \(\)"
-    ):
-        h.sum().backward()
-    with pytest.raises(GraphError, match="register_hook needs a Tensor that requires a gradient"):
-        tg.ones(1).register_hook(print)
-
-
-def test_a_hook_elsewhere_leaves_row_gradients_rows() -> None:
-    table, x = leaf(np.zeros((9, 2))), leaf(1.0)
-    h = x * 1
-    h.register_hook(lambda g: None)
-    (tg.gather_rows(table, [3]).sum() * h).backward()
-    assert isinstance(table.node.grad, tape.Rows)
-
-
 # checkpoint
 
 
@@ -405,13 +349,6 @@ def test_a_chain_of_checkpoints_recomputes_each_once() -> None:
     assert len(calls) == 40
 
 
-def test_a_hook_on_an_argument_of_a_checkpoint_runs_once() -> None:
-    x = leaf([1.0, 2.0])
-    x.register_hook(lambda g: g * 10)
-    tg.checkpoint(lambda v: v * 3, x).sum().backward()
-    assert x.grad.tolist() == [30, 30]
-
-
 def test_a_checkpoint_draws_the_same_masks_and_disturbs_no_later_draw() -> None:
     x = leaf(np.ones(50))
 
@@ -446,18 +383,6 @@ def test_gradcheck_takes_several_inputs_and_outputs_and_constants() -> None:
 def test_gradcheck_finds_a_gradient_that_stops() -> None:
     with pytest.raises(AssertionError, match="first derivative: the tape gives"):
         tg.gradcheck(lambda a: a * a.detach(), [leaf([1.0, 2.0])])
-
-
-def test_a_hook_gives_a_tensor_which_gets_the_gradients_dtype() -> None:
-    x = tg.tensor([1.0, 2.0], requires_grad=True)
-    y = x * 2
-    y.register_hook(lambda g: g.astype("float64"))
-    y.sum().backward()
-    assert x.grad.dtype == np.float32
-    z = x * 2
-    z.register_hook(lambda g: 1.0)
-    with pytest.raises(TypeError, match=r"a hook on multiply .* returned a float; return a Tensor"):
-        z.sum().backward()
 
 
 def test_gradcheck_of_a_single_tensor_is_true() -> None:

@@ -220,7 +220,7 @@ def test_a_hook_that_holds_its_tensor_is_garbage_with_it() -> None:
     del x
     gc.collect()
     assert node() is None
-    assert len(tape._hooks) == 0 or all(n is not None for n in tape._hooks)
+    assert len(tape.hooked) == 0 or all(n is not None for n in tape.hooked)
 
 
 def test_under_no_grad_nothing_is_kept() -> None:

@@ -12,11 +12,11 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
-from weakref import WeakSet
 
 from . import backend, writes
 from .anomaly import AnomalyError, check_finite, detect_anomaly, refuse_non_finite
 from .gradient import Bag, Gradient, Part, Product, Rows, add_gradients, unbroadcast
+from .hooks import add_hook, hooked, run_hooks
 from .native.functions import FASTER
 from .now import Scope, next_serial, set_recording, thread
 from .writes import wrote
@@ -24,7 +24,7 @@ from .writes import wrote
 # The rooms below are the tape's own: who stands above it finds their names here.
 __all__ = [
     "LEAF", "AnomalyError", "GraphError", "Leaf", "Node", "Row", "Rows", "Scope", "Vjp", "add_hook", "check_finite",
-    "detect_anomaly", "next_serial", "reachable", "run_backward", "set_recording", "thread", "wrote",
+    "detect_anomaly", "hooked", "next_serial", "reachable", "run_backward", "set_recording", "thread", "wrote",
 ]  # fmt: skip
 
 Vjp = Any  # a function (xp, g, *saved) -> gradient
@@ -112,26 +112,11 @@ class Leaf(Node):
         self.grad: Gradient | Rows | None = None
 
 
-_hooks: WeakSet[Node] = WeakSet()  # the nodes that have hooks; the hooks are the nodes' own, for they may hold them
 tensors: Any = None  # the third `xp`, whose functions take and give Tensors: the package binds its ops here
 
 
 class GraphError(RuntimeError):
     """A graph that can't be differentiated: it was freed, or a saved array was written to since."""
-
-
-def add_hook(node: Node, hook: Callable[[Any], Any]) -> Callable[[], None]:
-    """Call `hook` with the whole gradient of a node's result; what it returns, if not None, replaces the gradient.
-
-    Returns:
-        a function that removes the hook.
-    """
-    if node not in _hooks:
-        _hooks.add(node)
-        node.hooks = []
-    hooks = node.hooks
-    hooks.append(hook)
-    return lambda: hooks.remove(hook) if hook in hooks else None
 
 
 def reachable(nodes: Iterable[Node], since: int = 0) -> list[Node]:
@@ -213,7 +198,7 @@ def run_backward(
         leading = _leading_to(order, wanted)
     grads: dict[Node, Any] = {}  # a gradient by reference, [a fresh sum], which is ours to add to, a Product or a Bag
     results: dict[Node, Gradient] = {}
-    hooked = _hooks.data  # type: ignore[attr-defined]  # as a plain dict it is tested at no cost
+    hooks = hooked.data  # type: ignore[attr-defined]  # as a plain dict it is tested at no cost
     anomaly = thread.now.anomaly
     last_write = writes.last_write
     xp: Any = tensors if create_graph else None
@@ -234,13 +219,13 @@ def run_backward(
             if kind is Bag:
                 kind = None  # the next bag must be opened too
                 xp = xp if create_graph else g.xp
-                stays = row is LEAF and not partial and not create_graph and not (hooked and node in _hooks)
+                stays = row is LEAF and not partial and not create_graph and not (hooks and node in hooked)
                 rows = g.rows(node.shape or ()) if stays else None
                 g = g.total(xp, node.shape) if rows is None else rows
             elif not create_graph:
                 xp = backend.of(g)
-        if hooked and node in _hooks and node.serial >= since:  # an end's hooks are run by who walks on
-            g = _run_hooks(node, g, create_graph)
+        if hooks and node in hooked and node.serial >= since:  # an end's hooks are run by who walks on
+            g = run_hooks(node, g, tensors, create_graph)
         if anomaly and node.shape is not None:
             refuse_non_finite(g, f"the gradient that reaches {row.name}", node.scope)
         if partial:
@@ -302,25 +287,6 @@ def _refuse_stale(node: Node) -> None:
             f"{node} saved an array of shape {tuple(array.shape)} that was written in place since "
             "(by an optimiser step or an initialiser); call backward() before the update"
         )
-
-
-def _run_hooks(node: Node, g: Gradient, create_graph: bool) -> Gradient:
-    wrapped = g if create_graph else tensors.wrap(g)
-    for hook in list(node.hooks):
-        changed = hook(wrapped)
-        if changed is None:
-            continue
-        if type(changed) is not type(wrapped):
-            raise TypeError(
-                f"a hook on {node} returned a {type(changed).__name__}; return a Tensor, or None to leave the gradient"
-            )
-        if tuple(changed.shape) != node.shape:
-            raise ValueError(
-                f"a hook on {node} returned a gradient of shape {tuple(changed.shape)}; "
-                f"return one of shape {node.shape}, or None to leave it"
-            )
-        wrapped = tensors.astype(changed, wrapped.dtype)
-    return wrapped if create_graph else wrapped.data
 
 
 def _as_tensors(node: Node) -> list[Any]:

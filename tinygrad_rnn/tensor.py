@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from . import backend, tape
+from . import backend, hooks
 from .backend import Array
 from .gradient import Rows
 from .tape import GraphError, Leaf, Node
@@ -85,9 +85,11 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that backward passes accumulated: dense, of this shape; None on what is no leaf."""
+        """The gradient that backward passes accumulated: dense, of this shape; on the way, see `retain_grad`."""
         node = self.node
-        if type(node) is not Leaf or node.grad is None:
+        if type(node) is not Leaf:
+            return getattr(hooks.retained(node), "grad", None)
+        if node.grad is None:
             return None
         g = node.grad.dense() if type(node.grad) is Rows else node.grad
         return g if type(g) is Tensor else ops.wrap(g)
@@ -127,15 +129,28 @@ class Tensor:
         """Add d self / d leaf to `.grad` of every leaf that requires it; see `autograd.backward`."""
         autograd.backward(self, gradient, retain_graph, create_graph)
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> hooks.Hook:
         """Call `hook(gradient)` when this Tensor's gradient is complete; a returned Tensor replaces it.
 
         Returns:
-            a function that removes the hook.
+            what removes the hook, by `remove()` or when it is called.
         """
         if self.node is None:
             raise GraphError("register_hook needs a Tensor that requires a gradient; this one is not recorded")
-        return tape.add_hook(self.node, hook)
+        return hooks.add_hook(self.node, hook)
+
+    def retain_grad(self) -> None:
+        """Keep its gradient in `.grad` though it is no leaf: dL/dh of a state on the way.
+
+        >>> import tinygrad_rnn as tg
+        >>> h = tg.tanh(tg.zeros(2).requires_grad_())
+        >>> h.retain_grad()
+        >>> (3 * h).sum().backward()
+        >>> h.grad.tolist()
+        [3.0, 3.0]
+        """
+        if not self.is_leaf and hooks.retained(self.node) is None:
+            self.register_hook(hooks.Retained())
 
     def detach(self) -> Tensor:
         """The same array, not recorded."""

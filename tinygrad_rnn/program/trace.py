@@ -237,7 +237,7 @@ def _as_returned(seed: Value, returned: Value) -> Value:
 
 
 def _refuse_hooks(nodes: Sequence[tape.Node], since: int) -> None:
-    if any(node in tape._hooks for node in tape.reachable(nodes, since)):
+    if any(node in tape.hooked for node in tape.reachable(nodes, since)):
         raise Untraceable("it has a hook on a Tensor")
 
 
