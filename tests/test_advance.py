@@ -119,9 +119,18 @@ def test_an_unfolding_of_a_known_structure_goes_on_by_advance() -> None:
     assert run.has_input.all()
 
 
+@pytest.mark.parametrize("given", [[0, -1], np.array([0, -1]), (np.int64(0), -1)], ids=["list", "array", "integers"])
+def test_with_one_slot_predecessors_may_be_single_ids(given: Any) -> None:
+    run = tg.Unfolding(tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x))
+    assert run.advance(tg.ones((2, 1)), None).h.tolist() == [[1], [1]]
+    assert run.advance(tg.ones((2, 1)), given).h.tolist() == [[2], [1]]
+    assert run.structure.source.tolist() == [0]
+    assert run.advance(None, None).h.shape == (0, 1)
+
+
 @pytest.mark.parametrize("predecessors", [[0, 1], np.array([[0.5], [1.0]]), [["a"], [0]]], ids=str)
 def test_advance_refuses_predecessors_that_are_no_lists_of_ids(predecessors: Any) -> None:
-    run = tg.Unfolding(tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x))
+    run = tg.Unfolding(tg.cell(arity=2, state={"h": 1})(lambda x, kids: kids[0].h + x))
     run.advance(tg.ones((2, 1)), [[-1], [-1]])
     with pytest.raises(tg.StructureError, match="predecessors are a list of ids for each new vertex"):
         run.advance(tg.ones((2, 1)), predecessors)

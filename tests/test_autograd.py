@@ -387,3 +387,9 @@ def test_gradcheck_finds_a_gradient_that_stops() -> None:
 
 def test_gradcheck_of_a_single_tensor_is_true() -> None:
     assert tg.gradcheck(lambda x: (x * x).sum(), tg.tensor([1.0, 2.0], dtype="float64", requires_grad=True))
+
+
+def test_gradcheck_makes_tensors_of_arrays_and_checks_them() -> None:
+    assert tg.gradcheck(lambda x: tg.tanh(x), [np.array([0.3, -0.2])])
+    with pytest.raises(TypeError, match="input 0 is float32; differences need float64"):
+        tg.gradcheck(tg.tanh, [np.ones(2, "f4")])

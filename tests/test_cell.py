@@ -76,6 +76,9 @@ def test_a_function_may_give_a_tensor_a_tuple_or_its_state() -> None:
     assert unfolded(lambda x: x, one).h.tolist() == [[1], [1]]
     assert unfolded(lambda x: (x, x * 2), two).c.tolist() == [[2], [2]]
     assert unfolded(lambda x: [x, x * 2], two).c.tolist() == [[2], [2]]
+    assert unfolded(lambda x: {"c": x * 2, "h": x}, two).c.tolist() == [[2], [2]]
+    with pytest.raises(TypeError, match=r"cell <lambda> returned dict, not Tensors for \['h', 'c'\]"):
+        unfolded(lambda x: {"h": x}, two)
     with pytest.raises(ValueError, match=r"cell <lambda> returned 1 Tensors for the state \['h', 'c'\]"):
         unfolded(lambda x: x, two)
     with pytest.raises(TypeError, match=r"cell <lambda> returned NoneType, not Tensors for \['h', 'c'\]"):
@@ -222,3 +225,15 @@ def test_cells_made_anew_leave_no_cycles() -> None:
         tg.unfold(cell, tg.chain(2), tg.ones((2, 1))).last().h.sum().backward()
 
     assert cycles_left_by(run) == 0
+
+
+def test_what_is_a_cell_can_be_asked() -> None:
+    assert isinstance(tg.cell(arity=1, state={"h": 1})(lambda x, kids: x), tg.Cell)
+    assert isinstance(tg.nn.LSTMCell(1, 1), tg.Cell)
+    assert not isinstance(tg.nn.Linear(1, 1), tg.Cell)
+
+
+def test_an_initial_state_may_hold_arrays() -> None:
+    cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids: kids[0].h + x)
+    start = cell.initial()._replace(h=tg.asarray(np.array([[1.0, 2.0]], "f4")).data)
+    assert tg.unfold(cell, tg.chain([2]), tg.ones((2, 2)), initial=start).last().h.tolist() == [[3, 4]]

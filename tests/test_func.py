@@ -126,6 +126,13 @@ def test_jvp_is_the_jacobian_times_the_tangent() -> None:
     close(second, CURVATURE @ U)
 
 
+def test_one_argument_may_stand_alone() -> None:
+    close(func.jvp(layer, t(X), t(U))[1], SLOPES @ U)
+    close(func.jvp(layer, X, U)[1] if t(X).device == "cpu" else func.jvp(layer, t(X), t(U))[1], SLOPES @ U)
+    close(func.hvp(energy, t(X), t(U)), CURVATURE @ U)
+    close(func.hvp(lambda x: (x**3).sum(), t(X[None]), t(U[None])), 6 * X[None] * U[None])
+
+
 def test_jacobian_has_the_shape_of_the_result_and_then_of_the_argument() -> None:
     close(func.jacobian(layer)(t(X)), SLOPES)
     weights = func.jacobian(lambda w: w @ t(X))(t(A))

@@ -98,6 +98,8 @@ def test_arrays_are_immutable_copies() -> None:
     for array in (s.source, s.target, s.slot, s.example, s.level, s.predecessors):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
+    with pytest.raises(AttributeError, match="a Structure is immutable: make another one, with another size"):
+        s.size = 3
 
 
 # networkx

@@ -50,6 +50,8 @@ def test_a_tensor_of_another_device_is_not_converted_silently() -> None:
         np.asarray(x)
     assert x.numpy().tolist() == [1, 1]
     assert x.to("cpu").device == "cpu"
+    assert x.to(tg.float32).dtype == np.float32
+    assert x.to(device=x.device, dtype="float32").dtype == np.float32
 
 
 def test_one_element_converts_to_a_scalar() -> None:

@@ -202,7 +202,7 @@ def gradcheck(
     2 the same is done for the gradient as a function of the inputs. Directions have no tiny components.
 
     Args:
-        inputs: Tensors of float64, or a single one; those that require a gradient are checked.
+        inputs: Tensors of float64, or a single one; those that require a gradient are checked, and arrays.
 
     Returns:
         True.
@@ -216,7 +216,8 @@ def gradcheck(
     >>> gradcheck(lambda x: (x.tanh() * x).sum(), [tg.tensor([0.3, -0.2], dtype="float64", requires_grad=True)])
     True
     """
-    inputs = [inputs] if isinstance(inputs, Tensor) else inputs
+    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    inputs = [x if isinstance(x, Tensor) else ops.tensor(x, requires_grad=True) for x in given]
     checked = [i for i, x in enumerate(inputs) if x.requires_grad]
     if not checked:
         raise GraphError("gradcheck: no input requires a gradient")

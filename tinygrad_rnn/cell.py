@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .tensor import Tensor
 State = Any  # a NamedTuple of Tensors, one row per vertex
 
 
+@runtime_checkable
 class Cell(Protocol):
     """How one vertex is computed from its input and its predecessors' states, for all vertices of a level at once."""
 
@@ -69,6 +70,8 @@ class FunctionCell:
         result = self.function(x, kids) if context is None else self.function(x, kids, context)
         if isinstance(result, Tensor):
             result = (result,)
+        if isinstance(result, dict) and result.keys() == self._widths.keys():
+            return self.State(**result)
         if not isinstance(result, tuple | list):
             raise TypeError(
                 f"cell {self.__name__} returned {name_of(result)}, not Tensors for {[*self._widths]}, in this order"
@@ -133,6 +136,8 @@ class Cells:
         if not hasattr(self.initial, "_fields"):
             given = "give cell.initial()._replace(h=...)" if self._given else "let cell.initial() return a NamedTuple"
             raise TypeError(f"initial is no State but {name_of(self.initial)}: {given}")
+        if self._given:
+            self.initial = type(self.initial)(*map(ops.as_tensor, self.initial))
         self._initials = {} if self._given else {kind: c.initial() for kind, c in self.by_kind.items()}
         self.fields: tuple[str, ...] = self.initial._fields
 

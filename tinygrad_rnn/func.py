@@ -91,9 +91,9 @@ def vjp(fn: Function, *primals: Any) -> tuple[Tensor, Callable[[Tensor], tuple[T
     return output, lambda cotangent: tuple(_gradients(output, inputs, cotangent))
 
 
-def _paired(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Primals and tangents, refused if their shapes differ."""
-    pair = list(primals), list(tangents)
+def _paired(name: str, primals: Any, tangents: Any) -> tuple[list[Any], list[Any]]:
+    """Primals and tangents, one of each or several; refused if their shapes differ."""
+    pair = (list(primals), list(tangents)) if isinstance(primals, list | tuple) else ([primals], [tangents])
     shapes = [[ops.as_tensor(x).shape for x in given] for given in pair]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name} takes a tangent for each primal, of its shape: {shapes[0]}, not {shapes[1]}")
@@ -101,11 +101,15 @@ def _paired(name: str, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple
 
 
 @autograd.enable_grad()
-def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+def jvp(fn: Function, primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
     """(fn(*primals), J u for the tangents u), by differentiating v -> v^T J, which is linear in v.
 
+    Args:
+        fn: the function.
+        primals, tangents: where it is differentiated, and along what: a list or tuple, or for one argument that alone.
+
     >>> import tinygrad_rnn as tg
-    >>> jvp(lambda x: x * x, [tg.tensor(3.0)], [tg.tensor(1.0)])[1].item()
+    >>> jvp(lambda x: x * x, tg.tensor(3.0), tg.tensor(1.0))[1].item()
     6.0
     """
     primals, tangents = _paired("jvp", primals, tangents)
@@ -119,19 +123,23 @@ def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[
 
 
 @autograd.enable_grad()
-def hvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, ...]:
+def hvp(fn: Function, primals: Any, tangents: Any) -> Any:
     """The Hessian of a function to one number, times tangents, without forming it: one Tensor per primal.
 
+    Arguments as `jvp` has them.
+
     >>> import tinygrad_rnn as tg
-    >>> hvp(lambda x: (x**3).sum(), [tg.tensor([1.0, 2.0])], [tg.tensor([1.0, 0.0])])[0].tolist()
+    >>> hvp(lambda x: (x**3).sum(), tg.tensor([1.0, 2.0]), tg.tensor([1.0, 0.0])).tolist()
     [6.0, 0.0]
     """
+    alone = not isinstance(primals, list | tuple)
     primals, tangents = _paired("hvp", primals, tangents)
     full, inputs = _at(primals, tuple(range(len(primals))))
     value, total = _number(fn(*full)), ops.zeros(())
     for gradient, tangent in zip(_gradients(value, inputs), tangents, strict=True):
         total = total + ops.sum(gradient * tangent)
-    return tuple(_gradients(total, inputs))
+    found = _gradients(total, inputs)
+    return found[0] if alone else tuple(found)
 
 
 def jacobian(fn: Function, argnums: Which = 0) -> Function:

@@ -66,13 +66,15 @@ def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]
     return ids, rows
 
 
-def lists_of(predecessors: Any) -> list[list[int]]:
-    """The ids of the predecessors of each new vertex.
+def lists_of(predecessors: Any, arity: int | None) -> list[list[int]]:
+    """The ids of the predecessors of each new vertex; with one slot, single ids will do.
 
     Raises:
         StructureError: they are no integers, or not a list for each vertex.
     """
     try:
+        if arity == 1 and len(predecessors) and np.ndim(predecessors[0]) == 0:
+            predecessors = [[own] for own in predecessors]
         return [list(map(operator.index, own)) for own in predecessors]
     except TypeError as error:
         raise StructureError(

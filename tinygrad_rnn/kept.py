@@ -78,15 +78,18 @@ class ParameterGradients:
         """[levels, *parameter.shape], zeros where a level contributed nothing.
 
         Raises:
-            ValueError: the Tensor requires no gradient, or no backward pass has come by.
+            ValueError: the Tensor requires no gradient, or no backward pass has come by it.
         """
-        if parameter.node is None:
+        node: Any = getattr(parameter, "node", None)
+        if node is None:
             raise ValueError("there is no gradient by level of a Tensor that requires none; give one of the parameters")
         if not self._found:
             raise ValueError(
                 "no backward pass has come by any parameter: call backward() on what depends on them first"
             )
-        found = self._found.get(parameter.node, {})
+        found = self._found.get(node)
+        if found is None:
+            raise ValueError("there is no gradient by level of this parameter: no cell of the unfolding reads it")
         out = ops.zeros((levels, *parameter.shape), dtype=parameter.dtype, device=parameter.device)
         for level, g in found.items():
             out.data[level] = g

@@ -121,6 +121,11 @@ class Structure:
             raise StructureError(f"vertex {v}: level {self.level[v]} is not above that of what it reads")
         self.schedules: dict[bytes, Any] = {}  # how it was run, for the next time; see `schedule.plan`
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self):
+            raise AttributeError(f"a Structure is immutable: make another one, with another {name}")
+        super().__setattr__(name, value)
+
     def _check_slots(self) -> None:
         order = np.lexsort((self.slot, self.target))
         slot, target = self.slot[order], self.target[order]

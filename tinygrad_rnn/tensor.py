@@ -177,9 +177,9 @@ class Tensor:
         """Its elements as nested lists of Python scalars."""
         return self.data.tolist()
 
-    def to(self, device: str) -> Tensor:
-        """The Tensor on a device ('cpu', 'cuda', ...): itself if it is there already."""
-        return ops.to(self, device)
+    def to(self, device: Any = None, dtype: Any = None) -> Tensor:
+        """The Tensor on a device ('cpu', 'cuda', ...), of a dtype, or both: itself if it is there already."""
+        return ops.to(self, device, dtype)
 
     def astype(self, dtype: Any) -> Tensor:
         """The Tensor with elements of another dtype: itself if it has that one already."""

@@ -122,7 +122,7 @@ class Unfolding:
     def advance(
         self,
         rows: Any,
-        predecessors: Sequence[Sequence[int]] | np.ndarray,
+        predecessors: Sequence[Sequence[int]] | Sequence[int] | np.ndarray | None,
         examples: Sequence[int] | Ids | None = None,
         kind: int = 0,
     ) -> State:
@@ -131,7 +131,7 @@ class Unfolding:
         Args:
             rows: their inputs [n, I] (a Tensor, an array or nested lists), or None if they have none.
             predecessors: for each new vertex the ids of its predecessors by slot, -1 for an empty slot: [n, arity]; for
-                a multiset a list of ids per vertex.
+                a multiset a list of ids per vertex; with one slot, [n] will do. None: they have none.
             examples: the example of each, [n]; by default its first predecessor's, or its own number where it has none.
             kind: chooses the cell when there are several.
 
@@ -139,10 +139,13 @@ class Unfolding:
             StructureError: a predecessor that is not computed yet or no id, or more of them than the cell has slots.
         """
         cell, _ = self._cells.of(kind)
-        start, count, rows = self.size, len(predecessors), None if rows is None else rows_of(rows)
+        start, rows = self.size, None if rows is None else rows_of(rows)
+        if predecessors is None:
+            predecessors = [()] * (0 if rows is None else len(rows))
+        count = len(predecessors)
         if rows is not None and len(rows) != count:
             raise StructureError(f"{len(rows)} input rows for {count} new vertices")
-        lists = lists_of(predecessors)
+        lists = lists_of(predecessors, cell.arity)
         lengths = np.asarray([len(p) for p in lists], np.int64)
         where, slot = np.repeat(np.arange(count), lengths), ranges(0, lengths)
         source = np.asarray([v for p in lists for v in p], np.int64)

@@ -112,9 +112,11 @@ class Tree:
     _forest: Forest
     _index: int
 
-    def __init__(self, label: str | SupportsIndex, word: str | None = None, children: Iterable[Tree] = ()) -> None:
+    def __init__(
+        self, label: str | SupportsIndex, word: str | None = None, children: Iterable[Tree] | None = ()
+    ) -> None:
         label = label if isinstance(label, str) else str(operator.index(label))
-        children = tuple(children)
+        children = tuple(children or ())
         for child in children:
             if not isinstance(child, Tree):
                 raise TreeError(f"child {child!r} of node {label!r} is not a Tree: give a word a leaf of its own")

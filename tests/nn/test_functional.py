@@ -77,11 +77,49 @@ def test_cross_entropy_agrees_with_torch(reduction: str, ignored: bool, shape: t
 
 @pytest.mark.torch
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_with_probabilities_agrees_with_torch(reduction: str) -> None:
+    torch = pytest.importorskip("torch")
+    values, targets = RNG.standard_normal((2, 3, 4)), RNG.random((2, 3, 4))
+    ours, theirs = tg.tensor(values, requires_grad=True), torch.tensor(values.reshape(6, 4), requires_grad=True)
+    loss = functional.cross_entropy(ours, targets, reduction)
+    expected = torch.nn.functional.cross_entropy(theirs, torch.tensor(targets.reshape(6, 4)), reduction=reduction)
+    np.testing.assert_allclose(loss.numpy().ravel(), expected.detach().numpy().ravel(), rtol=1e-12)
+    loss.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy().reshape(6, 4), theirs.grad.numpy(), rtol=1e-10)
+
+
+def test_activations_stand_beside_the_losses_and_take_axis() -> None:
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert functional.softmax(x, axis=0).tolist() == tg.softmax(x, axis=0).tolist()
+    assert functional.relu(-x).tolist() == [[0, 0], [0, 0]]
+    assert functional.one_hot([1, 0], 2).tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.torch
+def test_layer_norm_and_embedding_agree_with_torch() -> None:
+    torch = pytest.importorskip("torch")
+    x, w, b = RNG.standard_normal((2, 3, 4)), RNG.standard_normal(4), RNG.standard_normal(4)
+    expected = torch.nn.functional.layer_norm(*map(torch.tensor, (x,)), (4,), torch.tensor(w), torch.tensor(b), 0.1)
+    found = functional.layer_norm(tg.asarray(x), tg.asarray(w), tg.asarray(b), 0.1)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-12)
+    expected = torch.nn.functional.layer_norm(torch.tensor(x), (4,))
+    np.testing.assert_allclose(functional.layer_norm(tg.asarray(x)).numpy(), expected.numpy(), rtol=1e-12)
+    table = tg.tensor(x[0], requires_grad=True)
+    rows = functional.embedding([[2, 0], [2, 1]], table)
+    np.testing.assert_array_equal(rows.numpy(), x[0][[[2, 0], [2, 1]]])
+    rows.sum().backward()
+    assert table.grad.tolist() == [[1] * 4, [1] * 4, [2] * 4]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_the_other_losses_agree_with_torch(reduction: str) -> None:
     torch = pytest.importorskip("torch")
     a, b, t = RNG.standard_normal((5, 3)) * 30, RNG.standard_normal((5, 3)), RNG.random((5, 3))
     pairs = [
         (functional.mse_loss(tg.tensor(a), tg.tensor(b), reduction), "mse_loss", b),
+        (functional.l1_loss(tg.tensor(a), tg.tensor(b), reduction), "l1_loss", b),
         (
             functional.binary_cross_entropy_with_logits(tg.tensor(a), t, reduction),
             "binary_cross_entropy_with_logits",

@@ -76,6 +76,13 @@ def test_zero_grad_forgets_all_gradients() -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_a_module_is_frozen_as_a_whole() -> None:
+    net = Net()
+    assert [*net.children()] == [child for _, child in net.named_children()]
+    assert not any(p.requires_grad for p in net.requires_grad_(False).parameters())
+    assert all(p.requires_grad for p in net.requires_grad_().parameters())
+
+
 def test_to_changes_dtype_and_gradients_but_keeps_the_tensors(device: str) -> None:
     net = Net()
     net.register_buffer("count", tg.asarray([3]))
@@ -88,6 +95,8 @@ def test_to_changes_dtype_and_gradients_but_keeps_the_tensors(device: str) -> No
     assert net.first.weight.grad.dtype == np.float64
     assert (net.seen.dtype.name, net.count.dtype.name) == ("float64", "int64")
     assert net(tg.ones((2, 3), dtype="float64")).dtype == np.float64
+    assert {p.dtype.name for p in net.to(tg.float32).parameters()} == {"float32"}
+    assert net.count.dtype == np.int64
     net.to("cpu")
     assert {value.device for value in net.state_dict().values()} == {"cpu"}
     net.to(device)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -227,3 +229,12 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_nested_lists_are_a_batch_too() -> None:
     layer = nn.RNN(2, 3)
     assert layer([[[1.0, 2.0]], [[3.0, 4.0]]])[0].shape == (2, 1, 3)
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_state_may_be_arrays(layer: Any) -> None:
+    rnn, h = layer(2, 3), RNG.standard_normal((1, 4, 3)).astype("f4")
+    given = tg.asarray(h)
+    states = ((given.data, given.data), (given, given)) if layer is nn.LSTM else (given.data, given)
+    first, second = (rnn(tg.ones((2, 4, 2)), state)[0] for state in states)
+    assert first.tolist() == second.tolist()

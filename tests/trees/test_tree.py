@@ -76,7 +76,7 @@ def test_a_subtree_is_pickled_without_the_rest_of_its_file() -> None:
 def test_a_label_is_an_int_where_its_text_is_one_and_text_otherwise() -> None:
     texts = ["3", "0", "-12", "9" * 18, "03", "-0", "+3", "1.0", "", "9" * 19, "٣", "NP"]
     assert [Tree(text).label for text in texts] == [3, 0, -12, 10**18 - 1, *texts[4:]]
-    assert Tree(np.int64(3)) == Tree("3") == Tree(3)
+    assert Tree(np.int64(3)) == Tree("3") == Tree(3) == Tree(3, None, None)
     assert Tree(10**30).label == "1" + "0" * 30
     with pytest.raises(TypeError):
         Tree(3.0)  # type: ignore[arg-type]

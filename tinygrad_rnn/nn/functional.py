@@ -1,4 +1,4 @@
-"""Functions of layers and losses. Axes are `axis`; activations and softmax are in the package's namespace."""
+"""Functions of layers and losses. Axes are `axis`; activations and softmax are the package's ops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import numpy as np
 
 from .. import backend, ops
 from ..ops import linear as linear
+from ..ops import log_softmax as log_softmax
+from ..ops import logsumexp as logsumexp
+from ..ops import one_hot as one_hot
 from ..ops import random
+from ..ops import relu as relu
+from ..ops import sigmoid as sigmoid
+from ..ops import softmax as softmax
+from ..ops import softplus as softplus
+from ..ops import tanh as tanh
 from ..tensor import Tensor
 
 
@@ -25,6 +33,32 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         return x
     kept = random.bernoulli(x.shape, 1 - p, dtype=x.dtype, device=x.device)
     return x * (kept * (1 / (1 - p) if p < 1 else 0.0))
+
+
+def embedding(ids: Any, weight: Tensor) -> Tensor:
+    """The rows of weight [V, D] that integer ids [...] name -> [..., D]; their gradient stays rows.
+
+    Raises:
+        IndexError: an id is negative or too large.
+        TypeError: the ids are no integers.
+    """
+    ids = ids_of(ids, weight.device)
+    check_ids("Embedding's input", ids, weight.shape[0])
+    rows = ops.gather_rows(weight, ops.reshape(ids, -1))
+    return ops.reshape(rows, (*ids.shape, rows.shape[1])) if ids.ndim != 1 else rows
+
+
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) over the last axis, times weight, plus bias (Ba et al. 2016, arXiv 1607.06450).
+
+    >>> layer_norm(ops.tensor([[1.0, 3.0]])).numpy().round(3)
+    array([[-1.,  1.]], dtype=float32)
+    """
+    centred = x - ops.mean(x, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+    normal = centred / ops.sqrt(variance + eps)
+    normal = normal if weight is None else normal * weight
+    return normal if bias is None else normal + bias
 
 
 def _reduced(
@@ -78,19 +112,22 @@ def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean", ignore_
     """-log softmax(logits)[target]: logits [..., C], targets [...] of class ids -> a scalar, or [...] for "none".
 
     Args:
-        targets: integers, a Tensor, an array or lists.
+        targets: integers, a Tensor, an array or lists; or probabilities [..., C], floats, for -sum of t log softmax.
         reduction: "mean" (over the targets that count), "sum" or "none".
         ignore_index: a target that does not count: its loss is 0.
 
     Raises:
         ValueError: the shapes do not fit, or the reduction is unknown.
         IndexError: a target is no class.
-        TypeError: the targets are no integers.
+        TypeError: the targets are neither integers nor probabilities.
 
     >>> cross_entropy(ops.zeros((1, 4)), [2])  # log(4)
     Tensor(1.3862944, dtype=float32)
     """
     logits = ops.as_tensor(logits)
+    targets = ids_of(targets, logits.device)
+    if targets.dtype.kind == "f" and targets.shape == logits.shape:
+        return _reduced("cross_entropy", -ops.sum(targets * ops.log_softmax(logits), axis=-1), reduction)
     kept, counts, shape = _targets("cross_entropy", logits, targets, ignore_index)
     rows = logits if logits.ndim == 2 else ops.reshape(logits, (-1, logits.shape[-1]))
     losses = ops.cross_entropy(rows, Tensor(kept))
@@ -158,3 +195,8 @@ def gaussian_nll(prediction: Tensor, target: Any, variance: float | Tensor = 1.0
     log_variance = ops.log(variance) if isinstance(variance, Tensor) else math.log(variance)
     losses = (ops.square(prediction - target) / variance + log_variance + math.log(2 * math.pi)) * 0.5
     return _reduced("gaussian_nll", losses, reduction)
+
+
+def l1_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """|prediction - target|, of one shape."""
+    return _reduced("l1_loss", ops.abs(prediction - _same_shape("l1_loss", prediction, target)), reduction)

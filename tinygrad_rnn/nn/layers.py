@@ -74,11 +74,10 @@ class Embedding(Module):
             TypeError: the ids are no integers.
         """
         ids = functional.ids_of(ids, self.weight.device)
-        functional.check_ids("Embedding's input", ids, self.weight.shape[0])
-        rows = ops.gather_rows(self.weight, ops.reshape(ids, -1))
-        if self.padding_idx is not None:
-            rows = ops.where(ops.reshape(ids == self.padding_idx, (-1, 1)), rows.detach(), rows)
-        return ops.reshape(rows, (*ids.shape, rows.shape[1])) if ids.ndim != 1 else rows
+        rows = functional.embedding(ids, self.weight)
+        if self.padding_idx is None:
+            return rows
+        return ops.where(ops.expand_dims(ids == self.padding_idx, axis=-1), rows.detach(), rows)
 
     def extra_repr(self) -> str:
         """As PyTorch writes it."""
@@ -120,9 +119,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Every row with mean 0 and variance 1, then scaled and shifted."""
-        centred = x - ops.mean(x, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        return centred / ops.sqrt(variance + self.eps) * self.weight + self.bias
+        return functional.layer_norm(x, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """Its width and eps."""

@@ -67,6 +67,10 @@ class Module:
                 if isinstance(item, Module):
                     yield f"{name}.{key}", item
 
+    def children(self) -> Iterator[Module]:
+        """The modules that it holds itself."""
+        return (child for _, child in self.named_children())
+
     def named_modules(self) -> Iterator[tuple[str, Module]]:
         """Itself, by the name "", and all modules below, each once."""
         seen: set[int] = set()
@@ -115,18 +119,25 @@ class Module:
         """Switch all modules to evaluation."""
         return self.train(False)
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Ask for the gradients of all parameters, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
             if parameter.requires_grad:
                 parameter.grad = None
 
-    def to(self, device: str | None = None, dtype: Any = None) -> Self:
+    def to(self, device: Any = None, dtype: Any = None) -> Self:
         """Move everything to a device, and what is floating to a dtype; the Tensors stay the same objects."""
+        if device is not None and not isinstance(device, str):  # as PyTorch takes it: a dtype alone
+            device, dtype = None, device
 
         def placed(tensor: Tensor) -> Tensor:
-            moved = tensor.detach() if device is None else tensor.detach().to(device)
-            return moved if dtype is None or moved.dtype.kind != "f" else moved.astype(dtype)
+            return tensor.detach().to(device, dtype if tensor.dtype.kind == "f" else None)
 
         for _, tensor, _ in self._named_tensors():
             grad = tensor.grad

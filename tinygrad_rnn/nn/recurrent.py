@@ -131,7 +131,7 @@ class Recurrent(Module):
         kind, count = self.cells[0][0].State, self.num_layers * len(self.cells[0])
         if state is None:
             return iter([None] * count)
-        fields = (state,) if isinstance(state, Tensor) else tuple(state)
+        fields = [*map(ops.as_tensor, (state,) if len(kind._fields) == 1 and hasattr(state, "shape") else state)]
         shape = (count, examples, self.hidden_size)
         if len(fields) != len(kind._fields) or any(field.shape != shape for field in fields):
             raise ValueError(

@@ -499,9 +499,17 @@ def isnan(x: Like) -> Tensor:
     return plain("isnan", x)
 
 
-def to(x: Like, device: str) -> Tensor:
-    """x on a device: the Tensor itself if it is there already."""
+def to(x: Like, device: Any = None, dtype: Any = None) -> Tensor:
+    """x on a device, with elements of a dtype, or both: the Tensor itself if it is there already.
+
+    >>> to([1.0], float).dtype, to([1.0], "cpu", dtype="float64").dtype
+    (dtype('float64'), dtype('float64'))
+    """
     x = as_tensor(x)
+    if device is not None and not isinstance(device, str):  # as PyTorch takes it: a dtype alone
+        device, dtype = None, device
+    x = x if dtype is None else astype(x, dtype)
+    device = device or x.device
     here = x.device
     if device in (here, f"{here}:0"):
         return x
