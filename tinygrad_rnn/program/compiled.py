@@ -48,8 +48,6 @@ class Prepared:
         self.structure, self.ids, self.inputs = structure, ids, rows
         self.initial = _initial(unfolding, structure)
         self.context: dict[Any, Tensor] = {} if unfolding.context is None else _flat(unfolding.context)
-        if any(len(t.data) < structure.examples for t in self.context.values()):
-            raise Untraceable("its context has too few rows")
         self.cells = {kind: unfolding._cells.of(kind)[0] for kind in structure.kinds_used}
         self.reaches = {kind: reach_of(cell) for kind, cell in self.cells.items()}
         # All that the run reads.

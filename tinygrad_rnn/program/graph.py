@@ -109,14 +109,10 @@ class Value:
         """The array in another dtype."""
         return self.graph.xp.astype(self, dtype)
 
-    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Value:
-        """The sum over axes."""
-        return self.graph.xp.sum(self, axis=axis, keepdims=keepdims)
-
     def __bool__(self) -> bool:
         raise Untraceable("it branches on a value")
 
-    __float__ = __int__ = __index__ = item = tolist = min = max = all = __bool__
+    __float__ = __int__ = __index__ = item = tolist = sum = min = max = all = __bool__
 
     def __repr__(self) -> str:
         shown = [f"%{a.number}" if isinstance(a, Value) else repr(a) for a in (*self.args, *self.options)]
@@ -198,8 +194,6 @@ class Graph:
         def plain(item: Any) -> Any:
             if isinstance(item, tuple | list):
                 return tuple(map(plain, item))
-            if isinstance(item, slice):
-                return "slice", plain(item.start), plain(item.stop), plain(item.step)
             return names.get(item, item) if type(item) is int else item
 
         order = ancestors(outputs)
@@ -225,16 +219,15 @@ def given(v: Value) -> bool:
     return v.op in ("input", "context") or v.domain == PARAMETER
 
 
-def ancestors(outputs: Iterable[Value], stop: Iterable[Value] = ()) -> list[Value]:
-    """All that the outputs are computed from, themselves included, arguments first; not what lies behind `stop`."""
-    found, ends = set(outputs), set(stop)
-    waiting = [v for v in found if v not in ends]
+def ancestors(outputs: Iterable[Value]) -> list[Value]:
+    """All that the outputs are computed from, themselves included, arguments first."""
+    found = set(outputs)
+    waiting = [*found]
     while waiting:
         for a in waiting.pop().values:
             if a not in found:
                 found.add(a)
-                if a not in ends:
-                    waiting.append(a)
+                waiting.append(a)
     return sorted(found, key=lambda v: v.number)
 
 
