@@ -24,6 +24,7 @@ _LIBM = {
     "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
     "asinh", "acosh", "atanh", "erf", "floor", "ceil", "trunc", "atan2", "hypot", "pow",
 }  # fmt: skip
+# {s}: the suffix of C's functions of floats.
 _C = {
     "positive": "{0}", "negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "add": "{0} + {1}",
     "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}", "equal": "{0} == {1}",
@@ -34,7 +35,10 @@ _C = {
     "isnan": "isnan({0})", "where": "{0} ? {1} : {2}",
     "sign": "{0} != {0} ? {0} : ({0} > 0) - ({0} < 0)",
     "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}", "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}",
-    "tanh": "real_tanh({0})", "sigmoid": "real_sigmoid({0})", "exp": "real_exp({0})",
+    "tanh": "real_tanh({0})", "sigmoid": "real_sigmoid({0})", "exp": "real_exp({0})", "abs": "fabs{s}({0})",
+    "round": "rint{s}({0})",
+    "logaddexp": "{0} == {1} ? {0} + (REAL)0.6931471805599453 : "
+                 "({0} > {1} ? {0} : {1}) + log1p{s}(exp{s}(-fabs{s}({0} - {1})))",
 }  # fmt: skip
 
 
@@ -48,9 +52,7 @@ def _supported(v: Value, real: str) -> bool:
         return False
     if v.op in FOLDS and v.values[0].width > WIDEST:
         return False
-    return v.op in _C or v.op in _LIBM or v.op in FOLDS or v.is_view or v.op in (
-        "concat", "abs", "round", "clip", "astype", "logaddexp"
-    )  # fmt: skip
+    return v.op in _C or v.op in _LIBM or v.op in FOLDS or v.is_view or v.op in ("concat", "clip", "astype")
 
 
 def in_one_loop(step: Step) -> int:
@@ -305,21 +307,10 @@ def _expression(v: Value, args: list[str], kind: str) -> str:
     if v.op == "add" and v.dtype.kind == "b":
         return f"{args[0]} || {args[1]}"
     if v.op in _C:
-        return _C[v.op].format(*args)
+        return _C[v.op].format(*args, s=suffix)
     if v.op in _LIBM:
         return f"{v.op}{suffix}({', '.join(args)})"
-    if v.op == "abs":
-        return f"fabs{suffix}({args[0]})"
-    if v.op == "round":
-        return f"rint{suffix}({args[0]})"
     if v.op == "astype":
         return f"({kind}){args[0]}" if v.dtype.kind != "b" else f"{args[0]} != 0"
-    if v.op == "clip":
-        low = args[0] if v.args[1] is None else f"({args[0]} < {args[1]} ? {args[1]} : {args[0]})"
-        return low if v.args[2] is None else f"{low} > {args[2]} ? {args[2]} : {low}"
-    larger, smaller = (
-        f"({args[0]} > {args[1]} ? {args[0]} : {args[1]})",
-        f"({args[0]} > {args[1]} ? {args[1]} : {args[0]})",
-    )
-    same = f"{args[0]} == {args[1]} ? {args[0]} + (REAL){math.log(2)!r} : "
-    return f"{same}{larger} + log1p{suffix}(exp{suffix}({smaller} - {larger}))"
+    low = args[0] if v.args[1] is None else f"({args[0]} < {args[1]} ? {args[1]} : {args[0]})"  # clip
+    return low if v.args[2] is None else f"{low} > {args[2]} ? {args[2]} : {low}"
