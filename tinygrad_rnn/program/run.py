@@ -102,14 +102,8 @@ class Run:
             for v in frame.machine.leaves["random"]:
                 a, b = call[3:5] if v.domain == "edge" else call[1:3]
                 _, method, args = v.options
-                shape = (b - a, *v.shape[1:])
-                generator = streams.next()
-                drawn: Any = (
-                    generator.integers(args[0], args[1], shape)
-                    if args
-                    else getattr(generator, method)(shape, dtype=v.dtype)
-                )
-                frame.arrays[v.number][a:b] = drawn
+                draw = getattr(streams.next(), method)
+                frame.arrays[v.number][a:b] = draw(*args, (b - a, *v.shape[1:]), dtype=v.dtype)
 
     def forward(self) -> None:
         """Compute the states of all vertices."""
