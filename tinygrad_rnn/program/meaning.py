@@ -16,7 +16,7 @@ def compute(v: Value, args: list[Any], rows: int) -> np.ndarray:
     op = v.op
     shape = v.shape if v.domain == "parameter" else (rows, *v.shape[1:])
     if op in ("sum", "max", "min", "prod"):
-        return getattr(np, op)(args[0], axis=v.options[0], keepdims=True)  # type: ignore[no-any-return]
+        return getattr(NUMPY, op)(args[0], axis=v.options[0], keepdims=True)  # type: ignore[no-any-return]
     if op in _SPECIAL:
         return _SPECIAL[op](v, args, shape)  # type: ignore[no-any-return]
     if op == "astype":
@@ -37,18 +37,9 @@ def _place(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def _cut(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-    axis, start, stop = v.options
-    return args[0][(slice(None),) * axis + (slice(start, stop),)]  # type: ignore[no-any-return]
-
-
-def _segment_max(v: Value, args: list[Any], shape: tuple[int, ...]) -> np.ndarray:
-    return NUMPY.segment_max(args[0], args[1], shape[0], *v.options)  # type: ignore[no-any-return]
-
-
 _SPECIAL: dict[str, Any] = {
     "full": lambda v, args, shape: np.full(shape, args[0], v.dtype),
-    "cut": _cut,
+    "cut": lambda v, args, shape: NUMPY.part(args[0], v.options),
     "place": _place,
     "index": lambda v, args, shape: args[0][index_of(v.options[0])],
     "reshape": lambda v, args, shape: args[0].reshape(shape),
@@ -62,7 +53,7 @@ _SPECIAL: dict[str, Any] = {
     "einsum_rows": lambda v, args, shape: np.einsum(v.options[0], *args, optimize=len(args) > 1),
     "spread": lambda v, args, shape: args[0][args[1]],
     "segment_sum": lambda v, args, shape: NUMPY.scatter_add_rows(args[0], args[1], shape[0]),
-    "segment_max": _segment_max,
+    "segment_max": lambda v, args, shape: NUMPY.segment_max(args[0], args[1], shape[0], *v.options),
     "edge_counts": lambda v, args, shape: np.bincount(args[0], minlength=shape[0]),
     "positive": lambda v, args, shape: np.positive(args[0]),
 }

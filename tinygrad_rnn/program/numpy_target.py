@@ -81,13 +81,6 @@ def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
                 arrays[o][:, start:stop] = arrays[number]
 
         return concat
-    if op in ("sum", "max", "min"):
-        fold = getattr(np, op)
-
-        def folded(arrays: Arrays, rows: int, start: int) -> None:
-            fold(arrays[first], axis=1, keepdims=True, out=arrays[o])
-
-        return folded
     if op == "sigmoid":
 
         def sigmoid(arrays: Arrays, rows: int, start: int) -> None:
