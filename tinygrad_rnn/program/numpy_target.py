@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from ..backend import NUMPY
 from .graph import Value
 from .meaning import compute
+from .part import Arrays, Do, Homes
 from .plan import Step
-
-Arrays = list[Any]  # the array of each Value by its number, in the rows that are computed now
-Do = Callable[[Arrays, int, int], None]  # compute so many rows, from so many rows after the first of the variant's
 
 name, addresses = "NumPy", False
 
@@ -23,7 +18,7 @@ def load() -> bool:
     return True
 
 
-def loop(*_: Any) -> None:
+def loop(*_: object) -> None:
     """No loop of its own: every level is stepped through from Python."""
     return
 
@@ -38,9 +33,7 @@ def at_once(step: Step) -> int:
     return 0
 
 
-def lanes(
-    step: Step, homes: dict[Value, tuple[Value, int]], stored: set[Value], scratch: set[Value]
-) -> tuple[Do, set[Value]]:
+def lanes(step: Step, homes: Homes, stored: set[Value], scratch: set[Value]) -> tuple[Do, set[Value]]:
     """A step of elementwise work; it wants no addresses."""
     work = [_work(v, homes) for v in step.values]
 
@@ -51,7 +44,7 @@ def lanes(
     return do, set()
 
 
-def _work(v: Value, homes: dict[Value, tuple[Value, int]]) -> Do:
+def _work(v: Value, homes: Homes) -> Do:
     o, op = v.number, v.op
     fetch = [(a.number, None) if isinstance(a, Value) else (-1, a) for a in v.args]
     first = fetch[0][0]

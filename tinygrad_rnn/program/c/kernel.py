@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..graph import PARAMETER, READS, Value
-from ..part import root
+from ..part import Homes, root
 from ..plan import Step
 
 TYPES = {"f4": "float", "f8": "double", "b1": "unsigned char"}
@@ -138,9 +138,7 @@ class Kernel:
         scratch: which arrays hold only the rows that are computed now; the others hold all rows of the variant.
     """
 
-    def __init__(
-        self, name: str, step: Step, stored: Iterable[Value], homes: dict[Value, tuple[Value, int]], scratch: set[Value]
-    ) -> None:
+    def __init__(self, name: str, step: Step, stored: Iterable[Value], homes: Homes, scratch: set[Value]) -> None:
         self.name, self.homes, self.scratch = name, homes, scratch
         self.size = len(step.values[0].graph.values)
         self.values = step.values

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 from ...native import toolchain
 from ...native.prelude import prelude
 from .. import numpy_target
 from ..graph import Value
-from ..part import Homes, Part
+from ..part import Arrays, Do, Homes, Part
 from ..plan import Section, Step
 from .kernel import Kernel, in_one_loop, supported
 from .loop import Loop, possible
-
-Arrays = list[Any]
-Do = Callable[[Arrays, int, int], None]
 
 
 class CTarget:
@@ -41,9 +37,7 @@ class CTarget:
         """The length of the pieces that a step may store over what it reads; 0: it may not."""
         return in_one_loop(step) if supported(step, self.real) else 0
 
-    def lanes(
-        self, step: Step, homes: dict[Value, tuple[Value, int]], stored: set[Value], scratch: set[Value]
-    ) -> tuple[Do, set[Value]]:
+    def lanes(self, step: Step, homes: Homes, stored: set[Value], scratch: set[Value]) -> tuple[Do, set[Value]]:
         """A step of elementwise work, and the Values whose addresses it wants."""
         if not supported(step, self.real) or all(v.is_view for v in step.values):
             return numpy_target.lanes(step, homes, stored, scratch)
