@@ -190,30 +190,21 @@ class Tracer(threading.local):
     def assemble(self, keys: Sequence[Any], values: Sequence[Value], shape: tuple[int, ...]) -> Value:
         """The sum of parts, each added to zeros of `shape` at its key."""
         if all(type(key) is tuple for key in keys):
-            order = sorted(range(len(keys)), key=lambda i: keys[i])
-            axis, pieces = keys[0][0], []
-            at = 0
-            for i in order:
+            axis, at, pieces = keys[0][0], 0, []
+            for i in sorted(range(len(keys)), key=lambda i: keys[i]):
                 a, start, stop = keys[i]
                 if a != axis or start < at:
                     break
-                if start > at:
-                    pieces.append(self._gap(values[i], axis, start - at))
-                pieces.append(values[i])
+                pieces += [*self._gap(values[i], axis, start - at), values[i]]
                 at = stop
             else:
-                if at < shape[axis]:
-                    pieces.append(self._gap(values[0], axis, shape[axis] - at))
-                return self.concat(pieces, axis=axis)
-        total: Value | None = None
-        for key, value in zip(keys, values, strict=True):
-            one = self._placed(key, value, shape)
-            total = one if total is None else total + one
-        assert total is not None
-        return total
+                return self.concat([*pieces, *self._gap(values[0], axis, shape[axis] - at)], axis=axis)
+        first, *others = map(self._placed, keys, values, [shape] * len(keys))
+        return sum(others, first)
 
-    def _gap(self, like: Value, axis: int, length: int) -> Value:
-        return self.zeros((*like.shape[:axis], length, *like.shape[axis + 1 :]), like.dtype)
+    def _gap(self, like: Value, axis: int, length: int) -> list[Value]:
+        shape = (*like.shape[:axis], length, *like.shape[axis + 1 :])
+        return [self.zeros(shape, like.dtype)] if length else []
 
     def _placed(self, key: Any, value: Value, shape: tuple[int, ...]) -> Value:
         if isinstance(key, Value):
@@ -228,8 +219,8 @@ class Tracer(threading.local):
             lengths[axis] = stop - start
         value = self.reshape(value, lengths)
         for axis, start, stop in spans:
-            gaps = [self._gap(value, axis, start), value, self._gap(value, axis, shape[axis] - stop)]
-            value = self.concat([piece for piece in gaps if piece.shape[axis]], axis=axis)
+            after = self._gap(value, axis, shape[axis] - stop)
+            value = self.concat([*self._gap(value, axis, start), value, *after], axis=axis)
         return value
 
     # Reductions.
