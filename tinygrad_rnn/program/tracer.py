@@ -17,6 +17,7 @@ from .. import backend
 from ..backend import NUMPY, Index
 from .graph import EDGE, ELEMENTWISE, PARAMETER, Graph, Untraceable, Value
 
+FOLDS = frozenset(["sum", "max", "min", "prod"])  # reductions: of axes, among them axis 0 for a sum alone
 # Functions of whole rows that no target looks into; all take axes, never axis 0.
 ROWWISE = frozenset(["flip", "roll", "tril", "triu", "cumulative_sum", "cumulative_prod", "argmax", "argmin"])
 
@@ -32,6 +33,8 @@ class Tracer(threading.local):
     def __getattr__(self, name: str) -> Callable[..., Value]:
         if name in ELEMENTWISE:
             return lambda *args: self._elementwise(name, args)
+        if name in FOLDS:
+            return lambda x, **options: self._reduce(name, x, **options)
         if name in ROWWISE:
             return lambda x, *args, **options: self._rowwise(name, x, args, options)
         if name.startswith("__") or name == "graph":
@@ -224,7 +227,7 @@ class Tracer(threading.local):
         return value
 
     # Reductions.
-    def _reduce(self, op: str, x: Value, axis: Any, keepdims: bool) -> Value:
+    def _reduce(self, op: str, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
         axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         axes = tuple(sorted(a % x.ndim for a in axes))
         if not axes:
@@ -238,22 +241,6 @@ class Tracer(threading.local):
         kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
         out = self.graph.value(op, (x,), (axes,), kept, x.dtype if op != "sum" or x.dtype.kind == "f" else np.int64)
         return out if keepdims else self.reshape(out, [n for i, n in enumerate(x.shape) if i not in axes])
-
-    def sum(self, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
-        """The sum over axes."""
-        return self._reduce("sum", x, axis, keepdims)
-
-    def max(self, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
-        """The maximum over axes."""
-        return self._reduce("max", x, axis, keepdims)
-
-    def min(self, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
-        """The minimum over axes."""
-        return self._reduce("min", x, axis, keepdims)
-
-    def prod(self, x: Value, axis: Any = None, keepdims: bool = False) -> Value:
-        """The product over axes."""
-        return self._reduce("prod", x, axis, keepdims)
 
     def _rowwise(self, op: str, x: Value, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
         axis = options.get("axis", -1)
