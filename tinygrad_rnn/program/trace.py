@@ -8,7 +8,7 @@ their number, and the graph may stand for it.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,12 +159,12 @@ def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ..
             leaves[key] = tensor
         return tensor
 
-    def empty(spec: Spec, count: int) -> Tensor:
-        return Tensor(XP.zeros((count, *spec.shape), spec.dtype))
+    def reader(key: tuple[Any, ...], filled: bool, count: int) -> Callable[[int], Tensor]:
+        def read(f: int) -> Tensor:
+            spec = signature.states[f]
+            return leaf((*key, f), (count,), spec) if filled else Tensor(XP.zeros((count, *spec.shape), spec.dtype))
 
-    def slot(k: int, filled: bool) -> States:
-        return States(fields, lambda f: leaf(("kid", k, f), (rows,), signature.states[f]) if filled
-                      else empty(signature.states[f], rows))  # fmt: skip
+        return read
 
     def context(tree: Any, path: tuple[Any, ...]) -> Any:
         if isinstance(tree, Spec):
@@ -177,15 +177,13 @@ def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ..
     x = Tensor(XP.zeros((rows, *signature.missing[0]), signature.missing[1]))
     if signature.x is not None:
         x = leaf(("input",), (rows,), signature.x)
-    multiset = reach.arity is None
-    each = segments = None
-    if multiset:
-        filled = bool(signature.slots[0])
-        each = States(fields, lambda f: leaf(("each", f), (edges,), signature.states[f]) if filled
-                      else empty(signature.states[f], 0))  # fmt: skip
-        segments = graph.value("segments", (), (), (edges if filled else 0,), np.int64)
-    kids = Kids(fields, [], each, segments, rows)
-    kids._slots = [] if multiset else [slot(k, filled) for k, filled in enumerate(signature.slots)]
+    if reach.arity is None:
+        count = edges if signature.slots[0] else 0
+        segments = graph.value("segments", (), (), (count,), np.int64)
+        kids = Kids(fields, (), States(fields, reader(("each",), count > 0, count)), segments, rows)
+    else:
+        slots = [reader(("kid", k), filled, rows) for k, filled in enumerate(signature.slots)]
+        kids = Kids(fields, slots, None, None, rows)
     twin = reach.twin(cell, lambda i: leaf(("parameter", i), (), signature.parameters[i]))
     with _tracing(graph, signature.recorded):
         since = tape.next_serial()
@@ -196,10 +194,9 @@ def _trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ..
         found.states = _states(state, signature, fields, rows)
         if any(v.op in SUMS for v in ancestors(found.states)):
             raise Untraceable("it sums over rows: a cell must leave axis 0 as it is")
-        nodes = [value.node for value in state]
-        if any(n is not None for n in nodes):
-            _refuse_hooks([n for n in nodes if n is not None], since)
-        recorded = [(f, node) for f, node in enumerate(nodes) if node is not None]
+        recorded = [(f, value.node) for f, value in enumerate(state) if value.node is not None]
+        if any(node in tape.hooked for node in tape.reachable([n for _, n in recorded], since)):
+            raise Untraceable("it has a hook on a Tensor")
         for f, _ in recorded:
             found.seeds[f] = graph.value("gradient", (), (f,), found.states[f].shape, found.states[f].dtype)
         seeds = [_as_returned(found.seeds[f], state[f].data) for f, _ in recorded]
@@ -234,11 +231,6 @@ def _states(state: Any, signature: Signature, fields: tuple[str, ...], rows: int
 def _as_returned(seed: Value, returned: Value) -> Value:
     """The gradient of a state that the cell returned as one row, for all."""
     return seed if seed.shape == returned.shape else XP.sum(seed, axis=0, keepdims=True)
-
-
-def _refuse_hooks(nodes: Sequence[tape.Node], since: int) -> None:
-    if any(node in tape.hooked for node in tape.reachable(nodes, since)):
-        raise Untraceable("it has a hook on a Tensor")
 
 
 @contextmanager
