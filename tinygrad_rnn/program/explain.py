@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from ..cell import Cell, State, name_of
 from ..native import toolchain
-from ..structure import Structure
+from ..structure import Ids, Structure
 from ..tensor import Tensor
 from ..unfold import begin
 from .capture import Reach
@@ -143,9 +143,8 @@ class Explanation:
 
     def __str__(self) -> str:
         if self.reason:
-            return f"{self.title}: no program, it runs eagerly\n  why     {self.reason}" + (
-                f"\n  remedy  {self.remedy}" if self.remedy else ""
-            )
+            remedy = f"\n  remedy  {self.remedy}" if self.remedy else ""
+            return f"{self.title}: no program, it runs eagerly\n  why     {self.reason}{remedy}"
         lines = [f"{self.title}: a program, the cell in {_count(len(self.groups), 'variant')}"]
         for kind, found in self.parameters.items():
             shown = ", ".join(f"{name} {[*shape]}" for name, shape in found) or "none"
@@ -185,7 +184,9 @@ def explain(
       remedy  compute both sides, and choose between them row by row with tg.where
     """
     cells = dict(cell) if isinstance(cell, Mapping) else {0: cell}
-    rows = _rows(cell, structure, inputs) if inputs is None or isinstance(inputs, int) else inputs
+    rows = _fed(cells, cell, structure) if inputs is None else inputs
+    if isinstance(rows, int):
+        rows = structure.ids, rows
     if isinstance(rows, tuple) and isinstance(rows[1], int):
         like = next(iter(cells.values())).initial()[0]
         rows = rows[0], ops.zeros((len(rows[0]), rows[1]), dtype=like.dtype, device=like.device)
@@ -210,19 +211,14 @@ def explain(
     return Explanation(title, parameters, groups)
 
 
-def _rows(cell: Cell | Mapping[int, Cell], structure: Structure, width: int | None) -> Any:
-    """Rows of zeros in place of inputs that were not given."""
-    kinds = np.unique(structure.kinds).tolist()
-    by_kind = dict(cell) if isinstance(cell, Mapping) else dict.fromkeys(kinds, cell)
-    widths = {kind: getattr(by_kind.get(kind), "input_size", 0) if width is None else width for kind in kinds}
+def _fed(cells: Mapping[int, Cell], other: Any, structure: Structure) -> tuple[Ids, int] | None:
+    """The vertices whose cell has an input, and its width; None: there is none."""
+    widths = {kind: getattr(cells.get(kind, other), "input_size", 0) for kind in structure.kinds_used}
     wide = {w for w in widths.values() if w}
     if len(wide) > 1:
         raise ValueError(f"explain: the cells have inputs of {len(wide)} widths, {sorted(wide)}; an unfolding has one")
-    if not wide and width is None:
-        return None
-    ids = np.flatnonzero(np.isin(structure.kinds, [kind for kind, w in widths.items() if w == max(widths.values())]))
-    like = next(iter(by_kind.values())).initial()[0]
-    return ids, ops.zeros((len(ids), max(widths.values())), dtype=like.dtype, device=like.device)
+    ids = np.flatnonzero(np.isin(structure.kinds, [kind for kind, w in widths.items() if w]))
+    return (ids, wide.pop()) if wide else None
 
 
 def _group(variant: Variant, machine: Machine, initials: int, reach: Reach) -> Group:
@@ -253,6 +249,7 @@ def _works(section: Section, machine: Machine, names: list[str]) -> Iterator[Wor
     for step in section.steps:
         v, shown = step.values[0], trace.graph.shown
         args = [written(a, trace, names) if isinstance(a, Value) else repr(a) for a in v.args]
+        shapes = [shown(a.shape) for a in v.values]
         if all(w.is_view for w in step.values):
             continue
         if step.kind == LANES:
@@ -260,29 +257,25 @@ def _works(section: Section, machine: Machine, names: list[str]) -> Iterator[Wor
             text = ", ".join(dict.fromkeys(done or ["concat"]))
             yield Work("kernel" if _in_c(step, machine) else "elementwise", text, "", len(done))
         elif step.kind == PRODUCT:
-            yield Work("product", " @ ".join(args), " x ".join([shown(a.shape) for a in v.values]))
+            yield Work("product", " @ ".join(args), " x ".join(shapes))
         elif step.kind == SUM:
             # A set, as == of Values is an op of the graph.
             of = tuple(
                 [names[k[1]] for k, g in trace.gradients.items() if k[0] == "parameter" and v in {*ancestors([g])}]
             )
             if v.op == "contract":
-                left, right = v.values
-                yield Work(
-                    "product", f"{args[0]}.T @ {args[1]}", f"{shown(left.shape[::-1])} x {shown(right.shape)}", 1, of
-                )
+                text = f"{args[0]}.T @ {args[1]}"
+                yield Work("product", text, f"{shown(v.args[0].shape[::-1])} x {shapes[1]}", 1, of)
             else:
-                yield Work("sum", ", ".join(args), " x ".join([shown(a.shape) for a in v.values]), 1, of)
+                yield Work("sum", ", ".join(args), " x ".join(shapes), 1, of)
         else:
             yield Work("rows", f"{v.op}({', '.join(args)})")
 
 
 def _line(work: Work, rows: str) -> str:
     of = f": the gradient of {' and '.join(work.gradient_of)}" if work.gradient_of else ""
-    if work.kind == "product":
-        return f"product {work.text}, {work.shapes}{rows}{of}"
-    if work.kind == "sum":
-        return f"sum of {work.text}, {work.shapes}{rows}{of}"
+    if work.kind in ("product", "sum"):
+        return f"{'sum of' if work.kind == 'sum' else 'product'} {work.text}, {work.shapes}{rows}{of}"
     if work.kind == "rows":
         return work.text
     done = f"{_count(work.ops, 'elementwise op')} ({work.text})" if work.ops else work.text
