@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import operator
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,7 +133,7 @@ class Frame:
             self.address(ready.table, part.moving)
         for v, where, state in ready.gathers:
             arrays[v.number] = state[where.index]
-        for v in ready.views:
+        for v in part.borrowed:
             arrays[v.number] = compute(v, [arrays[v.args[0].number]], self.rows(v))
         arrays[-1] = ready.pointer
         for do, edges in part.do:
@@ -157,8 +158,7 @@ class Frame:
                 gathers.append((v, where, states[f]))
             if table is not None and v in part.addressed:
                 self.point(table, v, address(states[f]), where.whole, address(where.index))
-        views = [v for v in part.borrowed if v in part.touched]
-        return Ready(table, 0 if table is None else table.ctypes.data, gathers, views)
+        return Ready(table, 0 if table is None else table.ctypes.data, gathers)
 
     def stepper(
         self, part: Part, states: list[np.ndarray], total: list[np.ndarray]
@@ -184,23 +184,15 @@ class Frame:
         flags = thin.tolist()
 
         def step(first: int, last: int, by: int) -> None:
-            at = first
-            while at != last:
-                end = at
-                while end != last and flags[end] == flags[at]:
-                    end += by
-                (quick if flags[at] else thick)(at, end, by)
-                at = end
+            for is_thin, numbers in groupby(range(first, last, by), flags.__getitem__):
+                calls = [*numbers]
+                (quick if is_thin else thick)(calls[0], calls[-1] + by, by)
 
         return step
 
     def where(self, v: Value) -> tuple[Any, int]:
         """(which rows, of which field of the state) a Value reads."""
-        return (
-            (self.variant.slots[v.options[0]], v.options[1])
-            if v.op == "kid"
-            else (self.variant.slots[-1], v.options[0])
-        )
+        return self.variant.slots[v.options[0] if v.op == "kid" else -1], v.options[-1]
 
     def point(self, table: np.ndarray, v: Value, states: int, start: int, index: int) -> None:
         """Let compiled steps read states: rows from `start` on or, if that is -1, those that an index names."""
@@ -222,12 +214,11 @@ class Frame:
 
 
 class Ready(NamedTuple):
-    """What a part is run with: the table of addresses and where it lies, reads to gather, views of reads to make."""
+    """What a part is run with: the table of addresses and where it lies, and the reads to gather."""
 
     table: np.ndarray | None
     pointer: int
     gathers: list[tuple[Value, Any, np.ndarray]]
-    views: list[Value]
 
 
 def address(array: np.ndarray) -> int:
@@ -253,7 +244,6 @@ def _stepper(
     writes = [(g, variant.slots[key[1] if key[0] == "kid" else -1], key[-1]) for key, g in part.writes]
     whole = [v for v in (*part.outside, *part.kept, *(v for v, *_ in part.guests), *part.early)
              if v in part.touched and v.op not in READS and v.op != "segments"]  # fmt: skip
-    views = [v for v in part.borrowed if v in part.touched]
     inner = [v for v in part.room if v in part.touched]
     pieces = [(v, w, at) for v, w, at in part.slices if v in part.touched]
     segments = [v for v in part.outside if v.op == "segments"]
@@ -269,7 +259,7 @@ def _stepper(
                     now[v.number] = states[f][at : at + stop - start] if at >= 0 else states[f][where.index[start:stop]]
                 if table is not None and v in part.addressed:
                     frame.point(table, v, state, at, index + start * where.index.itemsize)
-            for v in views:
+            for v in part.borrowed:
                 now[v.number] = compute(v, [now[v.args[0].number]], d - c if v.domain == EDGE else b - a)
             for v in segments:
                 now[v.number] = variant.segments[c:d] - a

@@ -24,8 +24,8 @@ class Part:
     """A section made ready.
 
     What it reads: `outside` are Values of other sections with a row for each vertex or edge, among them the `reads` of
-    predecessors' states; `borrowed` are views of these. `writes` are the gradients of predecessors' states that it adds
-    up (key of the read, Value), `early` those of them that another section has made.
+    predecessors' states; `borrowed` are views of these that some step wants. `writes` are the gradients of
+    predecessors' states that it adds up (key of the read, Value), `early` those of them that another section has made.
 
     Its arrays: `kept` have all rows; `room` is for those of one call alone, in `lots` that share an array; `slices` are
     pieces of concats, which lie in the whole's; `guests` have all rows too, and lie in arrays that nobody reads any
@@ -105,6 +105,7 @@ class Part:
         for v in (*reversed(section.values), *reversed(self.borrowed)):
             if v in self.touched:
                 self.touched.update(v.values if v.is_view else [own[v][0]] if v in own else [])
+        self.borrowed = [v for v in self.borrowed if v in self.touched]
         self.do: list[tuple[Do, bool]] = []
         for step, do, addressed in done:
             self.do.append((do, step.values[0].domain == EDGE))
