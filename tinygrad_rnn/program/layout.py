@@ -29,29 +29,23 @@ class Call(NamedTuple):
     number: int  # among the variant's calls
 
 
-@dataclass
 class Reads:
     """Where the states lie that a slot (or the edges) of a variant reads: one row of the states per row.
 
-    `starts[i]` is the first such row of call i where they follow each other, -1 otherwise; `distinct[i]` tells whether
-    no row is read twice.
+    `starts[i]` is the first such row of call i, which has the rows `bounds[i]`, where they follow each other, and -1
+    otherwise; `distinct[i]` tells whether no row is read twice.
     """
 
-    index: Ids
-    starts: list[int] = field(default_factory=list)
-    distinct: list[bool] = field(default_factory=list)
-    whole: int = -1  # as starts, over all calls
-    starts_array: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    def prepare(self, bounds: list[tuple[int, int]]) -> None:
-        """Look at the rows of each call."""
-        steps = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.diff(self.index) != 1)))
+    def __init__(self, index: Ids, bounds: list[tuple[int, int]]) -> None:
+        self.index = index
+        self.starts: list[int] = []
+        self.distinct: list[bool] = []
+        steps = np.concatenate((np.zeros(1, np.int64), np.cumsum(np.diff(index) != 1)))
         for a, b in bounds:
             together = b > a and steps[b - 1] == steps[a]
-            self.starts.append(int(self.index[a]) if together else -1)
-            self.distinct.append(together or len(np.unique(self.index[a:b])) == b - a)
-        if len(self.index) and steps[-1] == 0:
-            self.whole = int(self.index[0])
+            self.starts.append(int(index[a]) if together else -1)
+            self.distinct.append(together or len(np.unique(index[a:b])) == b - a)
+        self.whole = int(index[0]) if len(index) and steps[-1] == 0 else -1  # as starts, over all calls
         self.starts_array = np.asarray(self.starts, np.int64)
 
 
@@ -100,7 +94,7 @@ class Layout:
         starts = np.asarray([c.start for c in calls], np.int64)
         counts = np.asarray([c.stop - c.start for c in calls], np.int64)
         call = np.repeat(np.arange(len(calls)), counts)  # of each row of the schedule
-        call_of = call[schedule.rank] if len(calls) else np.zeros(0, np.int64)  # of each vertex
+        call_of = call[schedule.rank]  # of each vertex
         present = schedule.filled
         fed = {c for c, _ in present}
         # As many as examples, where they are read: before the first rows of a batch of chains then lie their own.
@@ -122,27 +116,21 @@ class Layout:
         order = np.argsort(variant_of, kind="stable")
         at = np.zeros(len(calls), np.int64)  # the first row of each call
         at[order] = np.cumsum(counts[order]) - counts[order]
-        self.row: Ids = at[call_of] + schedule.rank - starts[call_of] if len(calls) else np.zeros(0, np.int64)
+        self.row: Ids = at[call_of] + schedule.rank - starts[call_of]
         self.order: Ids = np.empty(structure.size, np.int64)  # row -> vertex
         self.order[self.row] = np.arange(structure.size)
         self.in_order = bool((self.row == structure.ids).all())
         if self.in_order:
             self.row = structure.ids  # by which it is known to be
-        self.calls: list[Call] = []
-        self._multisets(structure, arity, variant_of, call_of)
-        done = [0] * len(self.variants)
-        for i, v in enumerate(variant_of.tolist()):
-            variant = self.variants[v]
-            if not variant.calls:
-                variant.start = int(at[i])
-            a = int(at[i]) - variant.start
-            b = a + int(counts[i])
-            first, last = np.searchsorted(variant.segments, (a, b)) if variant.edges else (0, 0)
-            made = Call(v, a, b, int(first), int(last), done[v])
-            done[v] += 1
-            variant.calls.append(made)
-            variant.size = b
-            self.calls.append(made)
+        edge_variant = variant_of[call_of[structure.target]]
+        for v, variant in enumerate(self.variants):
+            mine = variant_of == v
+            variant.start, variant.size = int(at[mine].min()), int(counts[mine].sum())
+            variant.starts, variant.counts = at[mine] - variant.start, counts[mine]
+            edges = np.flatnonzero(edge_variant == v) if arity[variant.kind] is None else np.zeros(0, np.int64)
+            self._calls(structure, v, edges)
+        calls_of = [iter(variant.calls) for variant in self.variants]
+        self.calls = [next(calls_of[v]) for v in variant_of.tolist()]
         self._slots(structure, arity)
         # (variant, first, last) of calls of one variant that follow each other.
         self.stretches: list[tuple[int, int, int]] = []
@@ -153,24 +141,23 @@ class Layout:
             self.stretches.append((call_.variant, first, call_.number + 1))
         self.alike = tuple([(v.kind, v.has_input, v.filled) for v in self.variants])
         # The schedule's calls, in the order of these rows.
-        moved = []
-        for run, placed in zip(calls, self.calls, strict=True):
-            first = self.variants[placed.variant].start
-            moved.append(run._replace(start=first + placed.start, stop=first + placed.stop))
+        placed = zip(calls, at.tolist(), (at + counts).tolist(), strict=True)
+        moved = [run._replace(start=start, stop=stop) for run, start, stop in placed]
         self.moved = sorted(moved, key=lambda run: (run.start, run.stop))
 
-    def _multisets(self, s: Structure, arity: dict[int, int | None], variant_of: Ids, call_of: Ids) -> None:
-        """The edges of variants of multisets, by vertex."""
-        self._edge_variant = variant_of[call_of[s.target]] if len(s.target) else np.zeros(0, np.int64)
-        for v, variant in enumerate(self.variants):
-            if arity[variant.kind] is not None or not variant.filled[0]:
-                continue
-            mine = np.flatnonzero(self._edge_variant == v)
-            order = mine[np.lexsort((s.source[mine], s.slot[mine], self.row[s.target[mine]]))]
-            first = int(self.row[np.flatnonzero(np.isin(call_of, np.flatnonzero(variant_of == v)))].min())
-            variant.edges = len(order)
-            variant.segments = self.row[s.target[order]] - first
-            variant.slots[-1] = Reads(self.initials + self.row[s.source[order]])
+    def _calls(self, s: Structure, number: int, edges: Ids) -> None:
+        """The calls of a variant; of multisets, with these edges, by vertex."""
+        variant = self.variants[number]
+        if len(edges):
+            edges = edges[np.lexsort((s.source[edges], s.slot[edges], self.row[s.target[edges]]))]
+            variant.edges, variant.segments = len(edges), self.row[s.target[edges]] - variant.start
+        stops = variant.starts + variant.counts
+        first, last = np.searchsorted(variant.segments, (variant.starts, stops)).tolist()
+        bounds = zip(variant.starts.tolist(), stops.tolist(), first, last, strict=True)
+        variant.calls = [Call(number, a, b, c, d, i) for i, (a, b, c, d) in enumerate(bounds)]
+        if len(edges):
+            index = self.initials + self.row[s.source[edges]]
+            variant.slots[-1] = Reads(index, [(c.first_edge, c.last_edge) for c in variant.calls])
 
     def _slots(self, s: Structure, arity: dict[int, int | None]) -> None:
         """Where the rows lie that each slot reads; an empty slot reads its initial state."""
@@ -181,10 +168,5 @@ class Layout:
             rows[self.row[s.target[edges]]] = self.initials + self.row[s.source[edges]]
             for variant in self.variants:
                 if k < len(variant.filled) and variant.filled[k] and arity[variant.kind] is not None:
-                    variant.slots[k] = Reads(rows[variant.start : variant.start + variant.size])
-        for variant in self.variants:
-            for k, reads in variant.slots.items():
-                edges_of = k < 0
-                reads.prepare([c[3:5] if edges_of else c[1:3] for c in variant.calls])
-            variant.starts = np.asarray([c.start for c in variant.calls], np.int64)
-            variant.counts = np.asarray([c.stop - c.start for c in variant.calls], np.int64)
+                    index = rows[variant.start : variant.start + variant.size]
+                    variant.slots[k] = Reads(index, [(c.start, c.stop) for c in variant.calls])
