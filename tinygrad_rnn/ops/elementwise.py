@@ -19,6 +19,7 @@ from .derivatives import TABLE
 from .recording import DEFAULT_FLOAT, Like, as_tensor, astype, explain, one_device, plain, promote, record
 
 Op = TypeVar("Op", bound=Callable[..., Tensor])
+FLOATS = frozenset(["divide", "atan2", "hypot", "logaddexp"])
 _new: Any = object.__new__
 
 
@@ -62,18 +63,26 @@ def _unary(declared: Op) -> Op:
     return _made(op, declared)
 
 
+def _floats(name: str, x1: Any, x2: Any) -> Any:
+    """Promoted operands, of which integers are the default float32."""
+    pair = promote(name, x1, x2)
+    return [astype(x, DEFAULT_FLOAT) if isinstance(x, Tensor) and x.dtype.kind in "biu" else x for x in pair]
+
+
 def _binary(declared: Op) -> Op:
-    """The declared op of two arguments, with broadcasting and promotion."""
+    """The declared op of two arguments, with broadcasting and promotion; those of `FLOATS` make floats of integers."""
     name = declared.__name__.removeprefix("_")
     row = TABLE[name]
     on_numpy, keeps_out, keeps_both = row.on_numpy, row.keeps_out, row.keeps_tensors
+    floats = name in FLOATS
+    fit = _floats if floats else promote
 
     def op(x1: Like, x2: Like) -> Tensor:
         if x1.__class__ is not Tensor or x2.__class__ is not Tensor:
-            return mixed(*promote(name, x1, x2))
+            return mixed(*fit(name, x1, x2))
         a, b = x1.data, x2.data
-        if a.__class__ is not b.__class__ or a.dtype is not b.dtype:
-            return mixed(*promote(name, x1, x2))
+        if a.__class__ is not b.__class__ or a.dtype is not b.dtype or (floats and a.dtype.kind in "biu"):
+            return mixed(*fit(name, x1, x2))
         try:
             out = on_numpy(a, b) if a.__class__ is ndarray else getattr(backend.of(a), name)(a, b)
         except Exception as error:
@@ -309,18 +318,8 @@ def multiply(x1: Like, x2: Like) -> Tensor:
 
 
 @_binary
-def _divide(x1: Like, x2: Like) -> Tensor: ...
-
-
 def divide(x1: Like, x2: Like) -> Tensor:
     """x1 / x2; integers divide to the default float32."""
-    return _divide(*_floats("divide", x1, x2))
-
-
-def _floats(name: str, *given: Like) -> list[Any]:
-    """Promoted operands, of which integers are the default float32."""
-    pair = promote(name, *given)
-    return [astype(x, DEFAULT_FLOAT) if isinstance(x, Tensor) and x.dtype.kind in "biu" else x for x in pair]
 
 
 @_binary
@@ -355,30 +354,18 @@ def minimum(x1: Like, x2: Like) -> Tensor:
 
 
 @_binary
-def _atan2(x1: Like, x2: Like) -> Tensor: ...
-
-
 def atan2(x1: Like, x2: Like) -> Tensor:
     """The angle of the point (x2, x1), in radians."""
-    return _atan2(*_floats("atan2", x1, x2))
 
 
 @_binary
-def _hypot(x1: Like, x2: Like) -> Tensor: ...
-
-
 def hypot(x1: Like, x2: Like) -> Tensor:
     """sqrt(x1^2 + x2^2)."""
-    return _hypot(*_floats("hypot", x1, x2))
 
 
 @_binary
-def _logaddexp(x1: Like, x2: Like) -> Tensor: ...
-
-
 def logaddexp(x1: Like, x2: Like) -> Tensor:
     """log(exp(x1) + exp(x2)) without overflow."""
-    return _logaddexp(*_floats("logaddexp", x1, x2))
 
 
 # The operators that cost most are the ops themselves, in place of methods that call them.
