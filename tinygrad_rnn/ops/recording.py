@@ -183,6 +183,18 @@ def one_device(name: str, tensors: Sequence[Tensor]) -> None:
             raise DeviceError(f"{name}: Tensors on {first.device} and {other.device}; move one with .to(){_where()}")
 
 
+def axis_of(name: str, x: Tensor, axis: int) -> int:
+    """An axis as a number >= 0.
+
+    Raises:
+        IndexError: there is no such axis.
+    """
+    ndim: int = x.data.ndim
+    if not -ndim <= axis < ndim:
+        raise IndexError(f"{name}: axis {axis} is out of range for shape {x.shape}")
+    return int(axis) % ndim
+
+
 def _where() -> str:
     return f" [{thread.now.scope}]" if thread.now.scope else ""
 

@@ -13,20 +13,15 @@ from ..tensor import Axis, Tensor
 from .derivatives import TABLE
 from .elementwise import divide, multiply, not_equal, sqrt, square, subtract
 from .indexing import gather
-from .recording import DEFAULT_FLOAT, INTEGERS, Like, as_tensor, astype, explain, one_device, plain, record
+from .recording import DEFAULT_FLOAT, INTEGERS, Like, as_tensor, astype, axis_of, explain, one_device, plain, record
 from .shape import broadcast_to, concat
 
 
 def _axes(name: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
     """The axes as a tuple of numbers >= 0."""
-    ndim = x.data.ndim
     if axis is None:
-        return tuple(range(ndim))
-    given = (axis,) if isinstance(axis, INTEGERS) else tuple(axis)
-    for a in given:
-        if not -ndim <= a < ndim:
-            raise IndexError(f"{name}: axis {a} is out of range for shape {x.shape}")
-    axes = tuple([a % ndim for a in given])
+        return tuple(range(x.data.ndim))
+    axes = tuple([axis_of(name, x, a) for a in ((axis,) if isinstance(axis, INTEGERS) else axis)])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: an axis is named twice in axis={axis}")
     return axes

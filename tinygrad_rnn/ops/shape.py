@@ -9,7 +9,7 @@ from .. import backend
 from ..tensor import Tensor
 from .derivatives import TABLE
 from .indexing import gather_rows, span
-from .recording import INTEGERS, Like, as_tensor, explain, record, same_place
+from .recording import INTEGERS, Like, as_tensor, axis_of, explain, record, same_place
 
 
 def reshape(x: Like, /, shape: int | Sequence[int]) -> Tensor:
@@ -69,11 +69,9 @@ def matrix_transpose(x: Like, /) -> Tensor:
 def moveaxis(x: Like, source: int, destination: int, /) -> Tensor:
     """One axis moved to another position."""
     x = as_tensor(x)
-    for a in (source, destination):
-        if not -x.ndim <= a < x.ndim:
-            raise IndexError(f"moveaxis: axis {a} is out of range for shape {x.shape}")
-    order = [i for i in range(x.ndim) if i != source % x.ndim]
-    order.insert(destination % x.ndim, source % x.ndim)
+    start, end = axis_of("moveaxis", x, source), axis_of("moveaxis", x, destination)
+    order = [i for i in range(x.ndim) if i != start]
+    order.insert(end, start)
     return permute_dims(x, order)
 
 
@@ -142,9 +140,7 @@ def concat(arrays: Sequence[Like], /, *, axis: int | None = 0) -> Tensor:
     if axis is None:
         tensors, axis = [reshape(x, -1) for x in tensors], 0
     first = tensors[0]
-    if not -first.ndim <= axis < first.ndim:
-        raise IndexError(f"concat: axis {axis} is out of range for shape {first.shape}")
-    at = axis % first.ndim
+    at = axis_of("concat", first, axis)
     arrays_ = [x.data for x in tensors]
     xp = backend.of(first.data)
     rows = first.shape[0]
@@ -177,9 +173,8 @@ def split(x: Like, /, parts: int | Sequence[int], *, axis: int = 0) -> tuple[Ten
     [(1,), (2,)]
     """
     x = as_tensor(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise IndexError(f"split: axis {axis} is out of range for shape {x.shape}")
-    length = x.shape[axis % x.ndim]
+    at = axis_of("split", x, axis)
+    length = x.shape[at]
     if isinstance(parts, int):
         if parts < 1 or length % parts:
             raise ValueError(f"split: an axis of length {length} is not {parts} equal parts; give their lengths")
@@ -187,15 +182,14 @@ def split(x: Like, /, parts: int | Sequence[int], *, axis: int = 0) -> tuple[Ten
     ends = list(accumulate(parts))
     if min(parts, default=0) < 0 or (ends[-1] if ends else 0) != length:
         raise ValueError(f"split: lengths {list(parts)} do not add up to {length}, the length of axis {axis}")
-    return tuple(span(x, int(axis), end - n, end) for n, end in zip(parts, ends, strict=True))
+    return tuple(span(x, at, end - n, end) for n, end in zip(parts, ends, strict=True))
 
 
 def unstack(x: Like, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces along an axis, without that axis."""
     x = as_tensor(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise IndexError(f"unstack: axis {axis} is out of range for shape {x.shape}")
-    return tuple(squeeze(piece, axis) for piece in split(x, [1] * x.shape[axis], axis=axis))
+    at = axis_of("unstack", x, axis)
+    return tuple(squeeze(piece, at) for piece in split(x, [1] * x.shape[at], axis=at))
 
 
 def repeat(x: Like, repeats: int | Like, /, *, axis: int | None = None) -> Tensor:
@@ -224,8 +218,5 @@ def tile(x: Like, repetitions: Sequence[int], /) -> Tensor:
 def take(x: Like, indices: Like, /, *, axis: int = 0) -> Tensor:
     """The pieces of x along an axis at the indices [E]."""
     x = as_tensor(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise IndexError(f"take: axis {axis} is out of range for shape {x.shape}")
-    if axis in (0, -x.ndim):
-        return gather_rows(x, indices)
-    return moveaxis(gather_rows(moveaxis(x, axis, 0), indices), 0, axis)
+    at = axis_of("take", x, axis)
+    return moveaxis(gather_rows(moveaxis(x, at, 0), indices), 0, at) if at else gather_rows(x, indices)
