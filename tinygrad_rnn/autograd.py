@@ -236,13 +236,14 @@ def gradcheck(
         tensors = [result] if isinstance(result, Tensor) else list(result)
         if not cotangents:
             cotangents.extend(direction(t) for t in tensors)
-        return _total([(t * v).sum() for t, v in zip(tensors, cotangents, strict=True)])
+        first, *others = [(t * v).sum() for t, v in zip(tensors, cotangents, strict=True)]
+        return sum(others, first)
 
     def slope(lower: Callable[..., Tensor], weights: list[Tensor], *xs: Tensor) -> Tensor:
         """<u, gradient of the function one order lower>."""
         gradients = grad(lower(*xs), [xs[i] for i in checked], create_graph=True, allow_unused=True)
         terms = [(g * w).sum() for g, w in zip(gradients, weights, strict=True) if g is not None]
-        return _total(terms) if terms else ops.zeros((), dtype=np.float64)
+        return sum(terms[1:], terms[0]) if terms else ops.zeros((), dtype=np.float64)
 
     cotangents: list[Tensor] = []
     checkee: Callable[..., Tensor] = scalar
@@ -250,13 +251,6 @@ def gradcheck(
         _check_direction(checkee, inputs, checked, direction, eps, atol, rtol, which)
         checkee = partial(slope, checkee, [direction(inputs[i]) for i in checked])
     return True
-
-
-def _total(terms: list[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def _check_direction(
