@@ -25,7 +25,11 @@ CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 CONTAINERS = (list, tuple, dict)
 LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, np.ufunc)  # compared by identity
 FOREIGN = ("tinygrad_rnn", "numpy", "builtins", "networkx")  # whose functions hold nothing of the user's
-METHODS = (types.FunctionType, staticmethod, classmethod, property)
+METHODS = (staticmethod, classmethod, property)
+ATTRIBUTES: dict[Any, tuple[str, ...]] = {  # by what is made of others, where these are
+    types.MethodType: ("__func__", "__self__"), functools.partial: ("func", "args", "keywords"),
+    staticmethod: ("__func__",), classmethod: ("__func__",), property: ("fget",),
+}  # fmt: skip
 CHANGING = (np.ndarray, np.random.Generator, set, bytearray, list, dict)  # of which no one can tell what has changed
 GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 DEEP, MANY = 8, 256  # containers within containers, and items of one, beyond which nothing is looked for
@@ -135,20 +139,14 @@ class Twin:
 
     def __init__(self, cell: Any, made: dict[int, Any]) -> None:
         self._made = made
-        self._spaces: list[tuple[dict[str, Any], dict[str, Any]]] = []  # attributes and globals, and as they were made
-        self._cells: list[tuple[types.CellType, Any]] = []
-        self._containers: list[tuple[Any, Any]] = []
+        self._cells: list[tuple[types.CellType, Any]] = []  # variables around functions, and what was in them
+        self._containers: list[tuple[Any, Any]] = []  # so too containers, attributes and globals
         self.cell = self._of(cell, 0)
 
     def written(self) -> bool:
         """Whether an attribute, or a variable around a function, was written to since."""
-        return any(
-            space.keys() != before.keys() or any(space[k] is not before[k] for k in before)
-            for space, before in self._spaces
-        ) or any(
-            [_contents(cell, "") is not before for cell, before in self._cells]
-            + [not _same(container, before) for container, before in self._containers]
-        )
+        cells = all(_contents(cell, "") is before for cell, before in self._cells)
+        return not cells or not all(_same(container, before) for container, before in self._containers)
 
     def _of(self, thing: Any, depth: int) -> Any:
         """A thing with its Tensors replaced; a container of none is itself."""
@@ -169,15 +167,14 @@ class Twin:
             else:
                 twin = type(thing)(*parts.values()) if hasattr(thing, "_fields") else type(thing)(parts.values())
             made[id(thing)] = twin
-            if not isinstance(twin, tuple):
-                self._containers.append((twin, copy.copy(twin)))
+            self._containers.append((twin, copy.copy(twin)))
             return twin
         if kind is types.MethodType:
             return types.MethodType(self._of(thing.__func__, depth + 1), self._of(thing.__self__, depth + 1))
         if kind is functools.partial:
             function, args, keywords = (self._of(getattr(thing, n), depth + 1) for n in ("func", "args", "keywords"))
             return functools.partial(function, *args, **keywords)
-        if kind is property:
+        if kind in METHODS:
             return thing  # a class's, which is no part of the twin
         return self._object(thing, depth) if kind is object else self._function(thing, depth)
 
@@ -190,7 +187,7 @@ class Twin:
             raise Untraceable(f"a {type(thing).__name__} that it reaches can't be copied: {error}") from error
         if twin is not thing:
             vars(twin).update({name: self._of(value, depth + 1) for name, value in vars(thing).items()})
-            self._spaces.append((vars(twin), dict(vars(twin))))
+            self._containers.append((vars(twin), dict(vars(twin))))
         return twin
 
     def _function(self, function: types.FunctionType, depth: int) -> types.FunctionType:
@@ -204,7 +201,7 @@ class Twin:
         for name in _names(function.__code__, GLOBAL):
             if name in space:
                 space[name] = self._of(space[name], depth + 1)
-        self._spaces.append((space, dict(space)))
+        self._containers.append((space, dict(space)))
         twin.__defaults__ = self._of(function.__defaults__, depth + 1)
         twin.__kwdefaults__ = self._of(function.__kwdefaults__, depth + 1)
         return twin
@@ -212,8 +209,8 @@ class Twin:
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two lists, or two dicts, hold the same things."""
-    values = [c.values() if isinstance(c, dict) else c for c in (one, other)]
-    return len(one) == len(other) and all(a is b for a, b in zip(*values, strict=True))
+    held = [[*c, *c.values()] if isinstance(c, dict) else c for c in (one, other)]
+    return len(one) == len(other) and all(map(operator.is_, *held))
 
 
 def _own(thing: Any) -> list[Any]:
@@ -229,12 +226,9 @@ def _kind(thing: Any) -> Any:
         return type(thing) if len(thing) <= MANY else None
     if isinstance(thing, types.FunctionType):
         return None if (thing.__module__ or "").partition(".")[0] in FOREIGN else types.FunctionType
-    if isinstance(thing, types.MethodType):
-        return types.MethodType
-    if isinstance(thing, functools.partial):
-        return functools.partial
-    if isinstance(thing, property | staticmethod | classmethod):
-        return property
+    for kind in ATTRIBUTES:
+        if isinstance(thing, kind):
+            return kind
     if isinstance(thing, type | types.ModuleType):
         return None
     return object if hasattr(thing, "__dict__") or any("__slots__" in vars(o) for o in _own(type(thing))) else None
@@ -263,25 +257,19 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
             yield operator.getitem, thing.__defaults__, i, default
         for name, default in (thing.__kwdefaults__ or {}).items():
             yield operator.getitem, thing.__kwdefaults__, name, default
-    elif kind is types.MethodType:
-        yield getattr, thing, "__func__", thing.__func__
-        yield getattr, thing, "__self__", thing.__self__
-    elif kind is functools.partial:
-        for name in ("func", "args", "keywords"):
+    elif kind in ATTRIBUTES:
+        for name in ATTRIBUTES[kind]:
             yield getattr, thing, name, getattr(thing, name)
     elif kind is object:
         for owner in _own(type(thing)):  # the code of its methods, and the constants beside and in it
             for name, value in vars(owner).items():
-                if isinstance(value, METHODS) or not name.startswith("__"):
+                if isinstance(value, (types.FunctionType, *METHODS)) or not name.startswith("__"):
                     yield operator.getitem, vars(owner), name, value
             for name in owner.__dict__.get("__slots__", ()):
                 if hasattr(thing, name):
                     yield getattr, thing, name, getattr(thing, name)
         for name, value in list(getattr(thing, "__dict__", {}).items()):
             yield operator.getitem, vars(thing), name, value
-    elif kind is property:
-        name = "fget" if isinstance(thing, property) else "__func__"
-        yield getattr, thing, name, getattr(thing, name)
     else:
         for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
             yield operator.getitem, thing, key, value
