@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -85,22 +86,17 @@ class Prepared:
     def _rows(self) -> list[np.ndarray | None]:
         """The input rows of each variant."""
         layout = self.layout
-        rows: list[np.ndarray | None] = [None] * len(layout.variants)
         if self.inputs is None:
-            return rows
+            return [None] * len(layout.variants)
         data = self.inputs.data
         if not (layout.in_order and (self.ids is self.structure.ids or (self.ids[1:] > self.ids[:-1]).all())):
             row_of = np.full(layout.size, -1)
             row_of[self.ids] = np.arange(len(self.ids))
-            order = [row_of[layout.order[v.start : v.start + v.size]] for v in layout.variants if v.has_input]
-            self.order = np.concatenate(order or [self.ids])
+            order = row_of[layout.order]
+            self.order = order[order >= 0]
             data = data[self.order]
-        at = 0
-        for i, v in enumerate(layout.variants):
-            if v.has_input:
-                rows[i] = data[at : at + v.size]
-                at += v.size
-        return rows
+        ends = accumulate(v.size if v.has_input else 0 for v in layout.variants)
+        return [data[end - v.size : end] if v.has_input else None for v, end in zip(layout.variants, ends, strict=True)]
 
     def _contexts(self) -> list[dict[Any, np.ndarray]]:
         """The rows of the context of each variant."""
@@ -122,11 +118,10 @@ class Prepared:
         parents = list(dict.fromkeys([t.node for t in sources if t.node is not None]))
         if not parents:
             return None
-        replay = _replay(unfolding, self.structure, self.ids, self.inputs, unfolding._streams.seed)
         kept = [t.data for t in self.given]  # so that a write to one in between is noticed
         names = " and ".join(dict.fromkeys([name_of(cell) for cell in self.cells.values()]))
         scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
-        return Node(PROGRAM, tuple(parents), (Backward(self, running, parents, replay), kept), None, scope)
+        return Node(PROGRAM, tuple(parents), (Backward(self, running, parents, unfolding), kept), None, scope)
 
 
 def _backward(xp: Any, g: dict[int, Any], needed: list[bool], work: Any, kept: Any) -> list[Any]:
@@ -139,8 +134,11 @@ PROGRAM = Row("program", (), joint=_backward)
 class Backward:
     """The derivative of a run."""
 
-    def __init__(self, prepared: Prepared, running: Run, parents: list[Node], replay: Any) -> None:
-        self.prepared, self.running, self.parents, self.replay = prepared, running, parents, replay
+    def __init__(self, prepared: Prepared, running: Run, parents: list[Node], unfolding: Unfolding) -> None:
+        self.prepared, self.running, self.parents = prepared, running, parents
+        # What else it is unfolded again from; not the unfolding, whose states lead here.
+        self.context, self.seed, self.outer = unfolding.context, unfolding._streams.seed, tape.thread.now.scope
+        self.initial = unfolding._cells.initial if unfolding._cells._given else None
 
     def __del__(self) -> None:
         rest(self.running)
@@ -197,9 +195,13 @@ class Backward:
 
     def eager(self) -> list[Tensor]:
         """The states as the eager unfolding of the same inputs records them, by field, in the order of the layout."""
-        order = self.prepared.layout.order
-        states = self.replay({kind: self._as_it_was(kind, cell) for kind, cell in self.prepared.cells.items()}).all()
-        return [value if (np.diff(order) == 1).all() else ops.gather_rows(value, order) for value in states]
+        p, order = self.prepared, self.prepared.layout.order
+        cells = {kind: self._as_it_was(kind, cell) for kind, cell in p.cells.items()}
+        inputs = None if p.inputs is None else (p.ids, p.inputs)
+        with within(self.outer), mode(recording=True):
+            run, schedule, ids, rows = begin(cells, p.structure, inputs, self.context, self.initial, (), self.seed)
+            step_through(run, schedule, ids, rows)
+        return [value if (np.diff(order) == 1).all() else ops.gather_rows(value, order) for value in run.all()]
 
     def _as_it_was(self, kind: int, cell: Any) -> Any:
         """A cell with the Tensors that it reached when it was unfolded.
@@ -236,22 +238,6 @@ class Backward:
         wanted = [node for node, need in zip(self.parents, needed, strict=True) if need]
         found = tape.run_backward([n for n, _ in starts], [v for _, v in starts], wanted, True, True, since)
         return [found.get(node) for node in self.parents]
-
-
-def _replay(unfolding: Unfolding, structure: Structure, ids: Ids, rows: Tensor | None, seed: int) -> Any:
-    several = bool(unfolding.cells)
-    context, initial = unfolding.context, unfolding._cells.initial if unfolding._cells._given else None
-    outer = tape.thread.now.scope
-
-    def again(cells: Any) -> Unfolding:
-        cell = cells if several else next(iter(cells.values()))
-        with within(outer), mode(recording=True):
-            inputs = None if rows is None else (ids, rows)
-            eager, schedule, vertices, rows_of = begin(cell, structure, inputs, context, initial, (), seed)
-            step_through(eager, schedule, vertices, rows_of)
-        return eager
-
-    return again
 
 
 def setting() -> str:
