@@ -238,17 +238,10 @@ def standing_in(xp: Any) -> Iterator[None]:
         _thread.stand_in = before
 
 
-def register(
-    name: str,
-    module: Any,
-    array: type,
-    to_numpy: Callable[[Array], np.ndarray],
-    from_numpy: Callable[[np.ndarray], Array],
-    erf: Callable[[Array], Array] | None = None,
-) -> Backend:
+def register(*given: Any, **named: Any) -> Backend:
     """Add an array library under a device name; see `Backend` for the arguments."""
-    found = Backend(name, module, array, to_numpy, from_numpy, erf)
-    _by_type[array] = _by_name[name] = found
+    found = Backend(*given, **named)
+    _by_type[found.array] = _by_name[found.name] = found
     return found
 
 
@@ -272,17 +265,11 @@ def named(device: str | None) -> Backend:
     Raises:
         DeviceError: no such device, or it is not available on this machine.
     """
-    name, number = device or _default, ""
-    if name not in _by_name:
-        name, _, number = name.partition(":")
-    found = _by_name.get(name)
-    if found is None:
-        if name != "cuda":
-            raise DeviceError(f"unknown device {device!r}; use one of 'cpu', 'cuda', 'cuda:1'")
-        found = _register_cupy()
+    name, _, number = (device or _default).partition(":")
+    if (name != "cuda" and (number or name not in _by_name)) or not (number or "0").isdigit():
+        raise DeviceError(f"unknown device {device!r}; use one of 'cpu', 'cuda', 'cuda:1'")
+    found = _by_name.get(name) or _register_cupy()
     if number:
-        if name != "cuda" or not number.isdigit():
-            raise DeviceError(f"unknown device {device!r}; use one of 'cpu', 'cuda', 'cuda:1'")
         found.cuda.Device(int(number)).use()
     if _thread.stand_in is None:
         return found
