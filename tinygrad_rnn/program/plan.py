@@ -40,7 +40,6 @@ class Plan:
     """How a trace is run. `kept` are the Values that have an array of all rows; the others live in a step."""
 
     trace: Trace
-    recurrent: frozenset[int]  # the fields of the state that anyone reads
     once: list[Value]  # of parameters alone, forward
     before: Section
     step: Section
@@ -50,8 +49,8 @@ class Plan:
     back: Section
     late: Section
     finish: list[Value]  # of sums over rows
-    kept: set[Value]
-    saved: set[Value]  # of those and the leaves, what the derivative reads again
+    kept: set[Value] = field(default_factory=set)
+    saved: set[Value] = field(default_factory=set)  # of those and the leaves, what the derivative reads again
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -82,7 +81,6 @@ def make(trace: Trace, recurrent: frozenset[int]) -> Plan:
     before, step, after, early, back, late = (Section(_steps(part)) for part in parts(trace, recurrent))
     found = Plan(
         trace=trace,
-        recurrent=recurrent,
         once=[v for v in parameters if v in forward],
         before=before,
         step=step,
@@ -92,8 +90,6 @@ def make(trace: Trace, recurrent: frozenset[int]) -> Plan:
         back=back,
         late=late,
         finish=[v for v in order if v in summed and v.op not in SUMS],
-        kept=set(),
-        saved=set(),
     )
     _keep(found, order)
     return found
@@ -153,10 +149,7 @@ def _barrier(v: Value) -> str:
 
 def _keep(plan: Plan, order: list[Value]) -> None:
     """Find what needs an array of all rows: what is read in another section than it is made in, and the outputs."""
-    home: dict[Value, Section] = {}
-    for section in plan.sections:
-        for v in section.values:
-            home[v] = section
+    home = {v: section for section in plan.sections for v in section.values}
     gradients = plan.trace.gradients.items()
     outputs = [*plan.trace.states, *(g for key, g in gradients if key[0] not in READS or home.get(g) is not plan.back)]
     plan.kept.update(v for v in outputs if v in home and v.domain != PARAMETER)
