@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,16 +20,21 @@ class Ragged(NamedTuple):
     lengths: Sequence[int] | Ids
 
 
-def as_context(context: Any) -> Any:
-    """A context with Tensors in place of arrays."""
-    if isinstance(context, Ragged):
-        return context._replace(rows=as_context(context.rows))
+def mapped(function: Callable[[Any], Any], context: Any) -> Any:
+    """A context with a function of each of its parts, those inside tuples and dicts, in their place."""
     if isinstance(context, Mapping):
-        return {name: as_context(value) for name, value in context.items()}
-    if isinstance(context, tuple):
-        values = map(as_context, context)
-        return type(context)(*values) if hasattr(context, "_fields") else tuple(values)
-    return ops.asarray(context) if backend.known(context) else context
+        return {name: mapped(function, part) for name, part in context.items()}
+    if isinstance(context, tuple) and not isinstance(context, Ragged):
+        parts = [mapped(function, part) for part in context]
+        return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
+    return function(context)
+
+
+def as_tensors(part: Any) -> Any:
+    """A part of a context with Tensors in place of arrays."""
+    if isinstance(part, Ragged):
+        return part._replace(rows=as_tensors(part.rows))
+    return ops.asarray(part) if backend.known(part) else part
 
 
 def check_context(context: Any, examples: int) -> None:
@@ -51,26 +56,21 @@ def check_context(context: Any, examples: int) -> None:
             waiting += [(f"{where}[{i}]", value) for i, value in enumerate(part)]
 
 
-def context_of(context: Any, examples: Ids) -> Any:
-    """The context of n vertices that belong to these examples, [n].
+def rows_for(part: Any, examples: Ids) -> Any:
+    """A part of a context for n vertices that belong to these examples, [n].
 
     Returns:
-        a row for each vertex of a Tensor of B rows, a Multiset of a Ragged, and so on inside a tuple or a dict.
+        a row for each vertex of a Tensor of B rows, a Multiset of a Ragged.
 
     Raises:
         ValueError: a Ragged has not as many lengths or rows as it needs.
         TypeError: it is no context.
     """
-    if isinstance(context, Tensor):
-        return ops.gather_rows(context, ops.asarray(examples, device=context.device))
-    if isinstance(context, Ragged):
-        return _of_ragged(context, examples)
-    if isinstance(context, Mapping):
-        return {name: context_of(value, examples) for name, value in context.items()}
-    if isinstance(context, tuple):
-        values = [context_of(value, examples) for value in context]
-        return type(context)(*values) if hasattr(context, "_fields") else tuple(values)
-    raise TypeError(f"a context is a Tensor of B rows, a Ragged, or a tuple or dict of these, not {type(context)}")
+    if isinstance(part, Tensor):
+        return ops.gather_rows(part, ops.asarray(examples, device=part.device))
+    if isinstance(part, Ragged):
+        return _of_ragged(part, examples)
+    raise TypeError(f"a context is a Tensor of B rows, a Ragged, or a tuple or dict of these, not {type(part)}")
 
 
 def _of_ragged(context: Ragged, examples: Ids) -> Multiset:

@@ -15,7 +15,7 @@ import numpy as np
 from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
-from .context import as_context, check_context, context_of
+from .context import as_tensors, check_context, mapped, rows_for
 from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of, rows_of
 from .kept import Kept
 from .now import without_collections
@@ -59,7 +59,7 @@ class Unfolding:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
         self._missing = Missing((0,), np.dtype(np.float32))
-        self.context, self._structure = as_context(context), structure
+        self.context, self._structure = mapped(as_tensors, context), structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
         self.levels = 0  # how many are computed so far
@@ -208,8 +208,8 @@ class Unfolding:
         now.streams = self._streams
         self._streams.site = 0
         try:
-            context = None if self.context is None else context_of(self.context, call.examples)
-            state = cell(x, kids) if context is None else cell(x, kids, context)
+            given = () if self.context is None else (mapped(lambda part: rows_for(part, call.examples), self.context),)
+            state = cell(x, kids, *given)
             state = self._checked(state, scope, count)
         except Exception as error:
             scope.note(error)

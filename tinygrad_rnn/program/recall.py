@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from ..context import mapped
 from ..inputs import Missing
 from ..tensor import Tensor
 from . import numpy_target, plan
@@ -52,7 +53,7 @@ def program_of(p: Prepared, context: Any, missing: Missing, numpy_only: bool) ->
     """
     first, *others = p.reaches.values()
     looks = tuple([(t.data.shape, t.data.dtype, t.node is None) for t in p.given])
-    tree = None if context is None else _specs(context, p)
+    tree = None if context is None else mapped(lambda t: _spec(p, t, t.data.shape[1:]), context)
     key = p.layout.alike, looks, _frozen(tree), p.recorded, numpy_only
     found: Program | None = None if others else first.programs.get(key)
     if found is None:
@@ -84,16 +85,6 @@ def _machines(p: Prepared, tree: Any, missing: tuple[tuple[int, ...], str], nump
 
 def _spec(p: Prepared, t: Tensor, shape: tuple[int, ...]) -> Spec:
     return Spec(shape, t.data.dtype.str, p.recorded and t.node is not None)
-
-
-def _specs(context: Any, p: Prepared) -> Any:
-    """A context with a Spec in place of each Tensor."""
-    if isinstance(context, Tensor):
-        return _spec(p, context, context.data.shape[1:])
-    if isinstance(context, dict):
-        return {name: _specs(part, p) for name, part in context.items()}
-    parts = [_specs(part, p) for part in context]
-    return type(context)(*parts) if hasattr(context, "_fields") else tuple(parts)
 
 
 def _frozen(tree: Any) -> Any:
