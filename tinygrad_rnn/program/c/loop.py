@@ -113,33 +113,28 @@ class Loop:
         table = frame.table(part, room, len(self.extra))
         assert table is not None
         frame.address(table, self.roots.values(), room)
-        held: list[Any] = [table, room]
-        packed = []
-        arrays = frame.arrays
-        at = 2 * self.size
-        by_number = {v.number: v for v in (*part.reads, *self.products)}
-        for i, (what, *key) in enumerate(self.extra):
-            if what in ("at", "count"):
-                array = frame.variant.starts if what == "at" else frame.variant.counts
-            elif what in ("starts", "index", "state"):
-                where, f = frame.where(by_number[key[0]])
-                array = {"starts": where.starts_array, "index": where.index, "state": states[f]}[what]
-            elif what in ("total", "to", "rows"):
-                name, _ = part.writes[key[0]]
-                where = frame.variant.slots[name[1]]
-                array = {"total": total[name[-1]], "to": where.starts_array, "rows": where.index}[what]
-            elif what == "room":
-                v = by_number[key[0]]
-                array = np.empty((most, *v.shape[1:]), v.dtype)
-            else:
-                weight: Value = by_number[key[0]].args[1]
-                out = np.empty(self.packed_size(*weight.shape) + 16, weight.dtype)
-                array = out[-address(out) % 64 // out.itemsize :]  # at a multiple of 64 bytes products are faster
-                b = arrays[weight.number]
-                rows, columns = (stride // b.itemsize for stride in b.strides)
-                packed.append((address(b), rows, columns, *b.shape, address(array)))
-            held.append(array)
-            table[at + i] = address(array)
+        variant, packed = frame.variant, []
+        found: dict[tuple[Any, ...], np.ndarray] = {("at",): variant.starts, ("count",): variant.counts}
+        for v in part.reads:
+            where, f = frame.where(v)
+            found["starts", v.number], found["index", v.number] = where.starts_array, where.index
+            found["state", v.number] = states[f]
+            if ("room", v.number) in self.extra:
+                found["room", v.number] = np.empty((most, *v.shape[1:]), v.dtype)
+        for number, (key, _) in enumerate(part.writes):
+            where = variant.slots[key[1]]
+            found["to", number], found["rows", number] = where.starts_array, where.index
+            found["total", number] = total[key[-1]]
+        for v in self.products:
+            b = frame.arrays[v.args[1].number]
+            out = np.empty(self.packed_size(*b.shape) + 16, b.dtype)
+            array = out[-address(out) % 64 // out.itemsize :]  # at a multiple of 64 bytes products are faster
+            rows, columns = (stride // b.itemsize for stride in b.strides)
+            packed.append((address(b), rows, columns, *b.shape, address(array)))
+            found["packed", v.number] = array
+        extra = [found[key] for key in self.extra]
+        table[2 * self.size :] = [address(array) for array in extra]
+        held = table, room, extra
         pointer, function, pack = table.ctypes.data, self.function, self.pack
 
         def renew() -> None:
