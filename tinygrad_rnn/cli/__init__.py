@@ -187,18 +187,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    code = 0
     message = ""
     try:
-        code = (
-            typer.main.get_command(app)([a for a in given if a != "--debug"], "tinygrad-rnn", standalone_mode=False)
-            or 0
-        )
+        command = typer.main.get_command(app)
+        code = command([a for a in given if a != "--debug"], "tinygrad-rnn", standalone_mode=False) or 0
     except SystemExit:  # the option parser's and the console's way out when whoever read the output has left
         code = 141
     except (Exception, KeyboardInterrupt) as error:
-        if debug:
+        if "--debug" in given:
             raise
         code, message = _explained(error)
     if code == 130 and not message:
