@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 import time
 from typing import Any, NamedTuple
@@ -36,19 +35,6 @@ def run() -> None:
         mark = "[green]✓[/]" if part.found else "[yellow]–[/]"
         table.add_row(mark, part.name, Text(part.found or f"none: {part.missing}"))
     console.print(table)
-
-
-def _output(*command: str) -> str | None:
-    """The first line that a program prints; None if it is not there or fails."""
-    program = shutil.which(command[0])
-    if program is None:
-        return None
-    try:
-        ran = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = (ran.stdout or ran.stderr).strip().splitlines()
-    return lines[0] if ran.returncode == 0 and lines else None
 
 
 def python() -> Part:
@@ -120,7 +106,11 @@ def c_compiler() -> Part:
 
 def gpu() -> Part:
     """An NVIDIA GPU, as its driver names it."""
-    name = _output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        name = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=20).partition("\n")[0]
+    except (OSError, subprocess.SubprocessError):  # it is not there, or fails
+        name = ""
     return Part("GPU", name, "wide models and large batches would run faster on an NVIDIA GPU with its driver")
 
 
