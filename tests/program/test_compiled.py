@@ -227,6 +227,37 @@ def test_nan_and_infinity_pass_through(target: str) -> None:
         np.testing.assert_allclose(a, eager[name], rtol=1e-5, err_msg=name)
 
 
+CHOICES = {
+    "two of one mask": lambda x, h, k: tg.where(k, x, 0.0) + tg.where(k, h, 0.0),
+    "two of one comparison": lambda x, h, k: tg.where(x > 0, x, 0.0) + tg.where(x > 0, h, 0.0) + x,
+    "a safe logarithm": lambda x, h, k: tg.where(x > 0, tg.log(tg.where(x > 0, x, 1.0)), 0.0) + h * 0.5,
+    "a safe quotient": lambda x, h, k: tg.where(x > 0, h / tg.where(x > 0, x, 1.0), 0.0),
+    "masks of masks": lambda x, h, k: tg.where(
+        tg.logical_or(tg.logical_and(k, x > 0), tg.where(k, h > 0, x < 0)), tg.where(k, x, h), -h
+    ),
+}
+
+
+@targets
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [2, 8])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_choices_between_elements_of_many_short_rows(target: str, dtype: str, width: int, choice: str) -> None:
+    """Of vectors that are loaded where a mask holds, several at once, GCC 12 takes the first one's mask for all."""
+    cell = tg.cell(arity=1, state={"h": width})(lambda x, kids, k: CHOICES[choice](x, kids[0].h, k))
+    s, rng = tg.chain([2] * 64), np.random.default_rng(0)
+    x = tg.tensor(rng.standard_normal((s.size, width)), dtype=dtype, requires_grad=True)
+    mask = tg.asarray(rng.random((64, width)) < 0.3)
+    found = []
+    for where in ("eager", target):
+        with running(where) as reasons:
+            h = tg.unfold(cell, s, x, context=mask).all().h
+        found.append([h.numpy(), tg.grad(tg.tanh(h).sum(), x)[0].numpy()])
+    assert reasons == [None]
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-6)
+
+
 # Results
 
 

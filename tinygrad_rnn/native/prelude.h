@@ -10,6 +10,11 @@
 #define REAL_PASTE(a, b) REAL_PASTE_(a, b)
 #define REAL_IS_float 1 /* REAL_IS_double is no macro, so 0 in an #if */
 #define REAL_IS_FLOAT REAL_PASTE(REAL_IS_, REAL)
+#if REAL_IS_FLOAT
+#define REAL_BITS uint32_t
+#else
+#define REAL_BITS uint64_t
+#endif
 
 /* ---- Elementwise functions. For float without branches and calls, so that loops over them become vectors. ---- */
 
@@ -92,6 +97,18 @@ static inline double real_sigmoid(double x) {
 }
 
 #endif
+
+/* c ? a : b, of which both are loaded whatever c is: of vectors that are loaded only where c holds, several at once, GCC
+   12 takes the first one's mask for all. So too nothing here is left out by && or ||. */
+static inline REAL real_where(int c, REAL a, REAL b) {
+    REAL_BITS x, y;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    const REAL_BITS mask = -(REAL_BITS)(c != 0);
+    x = (x & mask) | (y & ~mask);
+    memcpy(&a, &x, sizeof x);
+    return a;
+}
 
 /* ---- Matrix products of few rows. B is packed once, in panels of PANEL columns that tiles read in order. ---- */
 

@@ -29,10 +29,10 @@ _C = {
     "positive": "{0}", "negative": "-{0}", "square": "{0} * {0}", "reciprocal": "1 / {0}", "add": "{0} + {1}",
     "subtract": "{0} - {1}", "multiply": "{0} * {1}", "divide": "{0} / {1}", "equal": "{0} == {1}",
     "not_equal": "{0} != {1}", "less": "{0} < {1}", "less_equal": "{0} <= {1}", "greater": "{0} > {1}",
-    "greater_equal": "{0} >= {1}", "logical_and": "{0} && {1}", "logical_or": "{0} || {1}",
+    "greater_equal": "{0} >= {1}", "logical_and": "({0} != 0) & ({1} != 0)", "logical_or": "({0} != 0) | ({1} != 0)",
     "logical_xor": "!{0} != !{1}", "logical_not": "!{0}", "bitwise_and": "{0} & {1}", "bitwise_or": "{0} | {1}",
     "bitwise_xor": "{0} ^ {1}", "bitwise_invert": "!{0}", "isfinite": "isfinite({0})", "isinf": "isinf({0})",
-    "isnan": "isnan({0})", "where": "{0} ? {1} : {2}",
+    "isnan": "isnan({0})", "where": "real_where({0}, {1}, {2})",
     "sign": "{0} != {0} ? {0} : ({0} > 0) - ({0} < 0)",
     "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}", "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}",
     "tanh": "real_tanh({0})", "sigmoid": "real_sigmoid({0})", "exp": "real_exp({0})", "abs": "fabs{s}({0})",
@@ -40,6 +40,7 @@ _C = {
     "logaddexp": "{0} == {1} ? {0} + (REAL)0.6931471805599453 : "
                  "({0} > {1} ? {0} : {1}) + log1p{s}(exp{s}(-fabs{s}({0} - {1})))",
 }  # fmt: skip
+_OF_BOOLS = {"add": "{0} | {1}", "where": "({0} & {1}) | (!{0} & {2})"}
 
 
 def supported(step: Step, real: str) -> bool:
@@ -302,8 +303,8 @@ def _literal(a: Any, v: Value) -> str:
 
 def _expression(v: Value, args: list[str], kind: str) -> str:
     suffix = "f" if v.dtype.str[1:] == "f4" else ""
-    if v.op == "add" and v.dtype.kind == "b":
-        return f"{args[0]} || {args[1]}"
+    if v.dtype.kind == "b" and v.op in _OF_BOOLS:
+        return _OF_BOOLS[v.op].format(*args)
     if v.op in _C:
         return _C[v.op].format(*args, s=suffix)
     if v.op in _LIBM:
