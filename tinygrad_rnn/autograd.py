@@ -179,7 +179,11 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     kept = [array for _, array in given]
     for inside in inner:
         pairs = zip(inside.row.roles, inside.saved or (), strict=True)
-        kept += [a for role, a in pairs if role >= 0 and isinstance(inside.parents[role], Leaf)]
+        for role, value in pairs:
+            if role >= 0 and isinstance(inside.parents[role], Leaf):
+                kept.append(value)
+            elif type(value) is list:  # what an unfolding, or a checkpoint, has read itself
+                kept += value
     node = Node(Row("checkpoint", (), joint=again), tuple(outside), (kept,), None, tape.thread.now.scope)
     outs = [ops.output(t.data, node, i) if t.node is not None else t for i, t in enumerate(outputs)]
     if isinstance(result, Tensor):

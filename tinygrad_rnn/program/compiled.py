@@ -118,7 +118,7 @@ class Prepared:
         parents = list(dict.fromkeys([t.node for t in sources if t.node is not None]))
         if not parents:
             return None
-        kept = [t.data for t in self.given]  # so that a write to one in between is noticed
+        kept = [t.data for t in self.given if t.is_leaf]  # so that a write to one in between is noticed
         names = " and ".join(dict.fromkeys([name_of(cell) for cell in self.cells.values()]))
         scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
         return Node(PROGRAM, tuple(parents), (Backward(self, running, parents, unfolding), kept), None, scope)
@@ -226,7 +226,8 @@ class Backward:
         Raises:
             GraphError: one of them has another array than it had when they were unfolded.
         """
-        if any(t.data is not array for t, array in zip(self.prepared.given, kept, strict=True)):
+        leaves = [t for t in self.prepared.given if t.is_leaf]
+        if any(t.data is not array for t, array in zip(leaves, kept, strict=True)):
             names = " and ".join(map(name_of, self.prepared.cells.values()))
             raise tape.GraphError(
                 f"a Tensor that {names} was unfolded with was assigned to since, and a backward pass that is recorded "
