@@ -7,7 +7,7 @@ import types
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -55,6 +55,26 @@ class Slotted:
         self.scale = 0.5
 
 
+class Options(dict[str, float]):
+    scale = 0.5
+
+
+class Limits(NamedTuple):
+    low: float
+
+    def factor(self) -> float:
+        return self.low * SCALE
+
+
+class Early:
+    def factor(self) -> float:
+        return 0.5
+
+
+class Late(Early):
+    pass
+
+
 class Constants(Plain):
     """Reads numbers wherever a program may keep them."""
 
@@ -63,7 +83,7 @@ class Constants(Plain):
     def __init__(self) -> None:
         super().__init__()
         self.numbers, self.slotted, self.array = {"p": [0.5]}, Slotted(), np.full(W, 0.5)
-        self.many = [0.5] * 300
+        self.many, self.options, self.limits, self.late = [0.5] * 300, Options(), Limits(1.0), Late()
         self.read: Callable[[Any], Any] = lambda cell: 1.0
 
     @property
@@ -99,6 +119,10 @@ CONSTANTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, float], Any]]] =
     "a slot": (lambda c: c.slotted.scale, lambda c, v: setattr(c.slotted, "scale", v)),
     "an array": (lambda c: tg.asarray(c.array), lambda c, v: c.array.fill(v)),
     "a long list": (lambda c: c.many[7], lambda c, v: c.many.__setitem__(7, v)),
+    "an attribute of a dict": (lambda c: c.options.scale, lambda c, v: setattr(c.options, "scale", v)),
+    "a method of a tuple": (lambda c: c.limits.factor(), set_scale),
+    "a method that a class gets": (lambda c: Late().factor(), lambda c, v: setattr(Late, "factor", lambda self: v)),
+    "an attribute that a class gets": (lambda c: getattr(c.late, "more", 0.5), lambda c, v: setattr(Late, "more", v)),
     "another module's": (lambda c: tests_settings.SCALE, lambda c, v: setattr(tests_settings, "SCALE", v)),
 }
 tests_settings = types.ModuleType("tests_settings")

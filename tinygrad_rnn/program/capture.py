@@ -96,14 +96,12 @@ class Reach:
             return
         self._prints.append((kind, thing.__code__ if kind is types.FunctionType else type(thing)))
         if isinstance(thing, list | dict):
-            self._checks.append((lambda c, _: len(c), thing, None, len(thing)))
             self._contents.append((thing, copy.copy(thing)))
-        elif kind is object and hasattr(thing, "__dict__"):
-            self._checks.append((lambda c, _: len(c), vars(thing), None, len(vars(thing))))  # not the cell itself
         for fetch, container, key, part in _parts(thing, kind):
-            self._prints.append(key if isinstance(key, CONSTANTS) else repr(key))
             self._checks.append((fetch, container, key, part))
-            self._visit(part, depth + 1, _path(path, thing, kind, key))
+            if fetch is not _size:
+                self._prints.append(key if isinstance(key, CONSTANTS) else repr(key))
+                self._visit(part, depth + 1, _path(path, thing, kind, key))
 
     def twin(self, cell: Any, stand_in: Callable[[int], Tensor]) -> Twin:
         """The cell again, with `stand_in(i)` in place of each of its Tensors."""
@@ -247,6 +245,7 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
         spaces += [thing.__globals__[name] for name in known]
         for space in spaces:  # what it names in modules and classes, and in those within these: it grows as it is read
             for owner in _own(space):
+                yield _size, vars(owner), None, len(vars(owner))
                 for name in names:
                     if name in vars(owner):
                         part = vars(owner)[name]
@@ -260,19 +259,30 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
     elif kind in ATTRIBUTES:
         for name in ATTRIBUTES[kind]:
             yield getattr, thing, name, getattr(thing, name)
-    elif kind is object:
+    else:
+        if isinstance(thing, CONTAINERS):
+            yield _size, thing, None, len(thing)
+            for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
+                yield operator.getitem, thing, key, value
+        fields = hasattr(thing, "_fields")  # a NamedTuple, whose class has much that is not the user's
         for owner in _own(type(thing)):  # the code of its methods, and the constants beside and in it
+            yield _size, vars(owner), None, len(vars(owner))
             for name, value in vars(owner).items():
-                if isinstance(value, (types.FunctionType, *METHODS)) or not name.startswith("__"):
+                method = isinstance(value, (types.FunctionType, *METHODS))
+                if (method and not (fields and name.startswith("_"))) or not (fields or name.startswith("__")):
                     yield operator.getitem, vars(owner), name, value
             for name in owner.__dict__.get("__slots__", ()):
                 if hasattr(thing, name):
                     yield getattr, thing, name, getattr(thing, name)
-        for name, value in list(getattr(thing, "__dict__", {}).items()):
-            yield operator.getitem, vars(thing), name, value
-    else:
-        for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
-            yield operator.getitem, thing, key, value
+        if hasattr(thing, "__dict__"):
+            yield _size, vars(thing), None, len(vars(thing))
+            for name, value in list(vars(thing).items()):
+                yield operator.getitem, vars(thing), name, value
+
+
+def _size(container: Any, _: Any) -> int:
+    """How much there is in a container, or among the attributes of something: what is new in it has no name yet."""
+    return len(container)
 
 
 def _path(path: str, thing: Any, kind: Any, key: Any) -> str:
