@@ -12,7 +12,7 @@ import common
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.program.explain import Explanation
+from tinygrad_rnn.program.explain import Explanation, explanation
 
 
 class Product(NamedTuple):
@@ -53,7 +53,7 @@ def alone(
     """
     before = os.environ.get("TINYGRAD_RNN_COMPILE", "")
     os.environ["TINYGRAD_RNN_COMPILE"] = "1"  # cells may be measured eagerly, but only a program tells its products
-    products = [*products_of(tg.explain(cell, structure, inputs))]
+    products = [*products_of(explanation(cell, structure, inputs))]
     os.environ["TINYGRAD_RNN_COMPILE"] = before
     if linear is not None:
         n, k, m = linear

@@ -13,6 +13,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.program.c.target import CTarget
+from tinygrad_rnn.program.explain import explanation
 from tinygrad_rnn.program.graph import ancestors
 from tinygrad_rnn.program.machine import Machine
 
@@ -55,7 +56,7 @@ words = tg.random.normal((sentences.size, IN))
 # A vertex without a predecessor reads zeros in its slot. Where few do, as here, these zeros stand in front of all
 # states and are read like them. Where many do, as the leaves of trees, they are a *variant* of the cell: it is traced
 # once more with that slot empty, and what would be multiplied by zeros is not there.
-explained = tg.explain(gated, sentences, IN)
+explained = explanation(gated, sentences, IN)
 plan = explained.groups[0].machine.plan
 trace = plan.trace
 
@@ -107,7 +108,7 @@ def stubborn(x, kids):
 
 
 title("tg.explain(stubborn, sentences, IN)")
-print(tg.explain(stubborn, sentences, IN))
+tg.explain(stubborn, sentences, IN)
 
 # 6. C: each step of elementwise work becomes a function.
 #

@@ -71,6 +71,19 @@ def test_a_ragged_context_must_have_a_length_for_each_example_and_all_rows(lengt
         tg.unfold(see, tg.chain([1, 1]), None, context=tg.Ragged(tg.ones((3, 1)), lengths))
 
 
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([1.9, 1.1], "the lengths of a ragged context must be integers of one axis, not float64"),
+        ([4, -1], "a ragged context has 3 rows for 2 lengths that sum to 3"),
+    ],
+)
+def test_a_ragged_context_has_lengths_that_are_some(lengths: list[float], message: str) -> None:
+    see = tg.cell(arity=1, state={"h": 1})(lambda x, kids, context: context.sum(context.each))
+    with pytest.raises(ValueError, match=message):
+        tg.unfold(see, tg.chain([1, 1]), None, context=tg.Ragged([[1.0], [2.0], [3.0]], lengths))  # type: ignore[arg-type]
+
+
 def test_a_context_may_be_of_arrays() -> None:
     rows = np.arange(6.0, dtype="f4").reshape(3, 2)
     cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids, c: kids[0].h + c["a"][0] + c["b"].sum(c["b"].each))

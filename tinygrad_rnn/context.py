@@ -9,7 +9,7 @@ import numpy as np
 
 from . import backend, ops
 from .cell import Multiset
-from .structure import Ids, StructureError, ranges
+from .structure import Ids, StructureError, ints, ranges
 from .tensor import Tensor
 
 
@@ -33,7 +33,7 @@ def mapped(function: Callable[[Any], Any], context: Any) -> Any:
 def as_tensors(part: Any) -> Any:
     """A part of a context with Tensors in place of arrays."""
     if isinstance(part, Ragged):
-        return part._replace(rows=as_tensors(part.rows))
+        return part._replace(rows=ops.as_tensor(part.rows))
     return ops.asarray(part) if backend.known(part) else part
 
 
@@ -74,9 +74,9 @@ def rows_for(part: Any, examples: Ids) -> Any:
 
 
 def _of_ragged(context: Ragged, examples: Ids) -> Multiset:
-    lengths = np.asarray(context.lengths, np.int64)
+    lengths = ints("the lengths of a ragged context", np.asarray(context.lengths), kinds="iu")
     needed = examples.max(initial=-1) + 1
-    if lengths.sum() != len(context.rows) or len(lengths) < needed:
+    if lengths.sum() != len(context.rows) or len(lengths) < needed or (lengths < 0).any():
         raise ValueError(
             f"a ragged context has {len(context.rows)} rows for {len(lengths)} lengths that sum to "
             f"{lengths.sum()}; it needs one length for each of at least {needed} examples"

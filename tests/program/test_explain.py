@@ -16,6 +16,7 @@ from tinygrad_rnn.native import toolchain
 from tinygrad_rnn.program import compiled, explain
 from tinygrad_rnn.program.c import loop
 from tinygrad_rnn.program.capture import Reach
+from tinygrad_rnn.program.explain import explanation
 
 IN, H = 3, 4
 HERE = Path(__file__)
@@ -59,7 +60,7 @@ Tensors found by name: weight_ih [16, 3], weight_hh [16, 4], bias_ih [16], bias_
 
 6 vertices with an input
   target  C
-  calls   4, a level each: 1 / 1.5 / 2 rows (least / median / most)
+  calls   4, a level each: 2, 2, 1, 1 rows
   loop    in C for 4 of 4 calls: those of up to MOST rows
   reads   slot 0 (h, c): 4 slices, 0 gathers
   once    3 ops of parameters alone
@@ -210,17 +211,45 @@ def test_a_state_of_another_width_is_said_to_be_an_error_eagerly() -> None:
     assert "eagerly another width is an error" in found.remedy
 
 
-def test_inputs_that_were_forgotten_are_asked_for() -> None:
-    linear = nn.Linear(IN, H)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inputs_that_are_not_given_are_as_wide_as_makes_the_cell_work(dtype: str) -> None:
+    linear = nn.Linear(IN, H, dtype=dtype)
 
     @tg.cell(arity=1, state={"h": H})
     def wide(x: Any, kids: Any) -> Any:
         return linear(x) + kids[0].h
 
     found = tg.explain(wide, tg.chain([5]))
-    assert "[n, 0]" in found.reason
-    assert "give their rows or their width" in found.remedy
+    assert not found.reason
+    assert said(found.groups[-1].products("before")) == [("x @ linear.weight.T", f"[n, {IN}] x [{IN}, {H}]")]
     assert not tg.explain(wide, tg.chain([5]), IN).reason
+
+
+def test_inputs_whose_width_no_tensor_tells_are_asked_for() -> None:
+    @tg.cell(arity=1, state={"h": H})
+    def wide(x: Any, kids: Any) -> Any:
+        return tg.reshape(x, (-1, 3, H))[:, 0] + kids[0].h
+
+    found = tg.explain(wide, tg.chain([5]))
+    assert "Error: " in found.reason
+    assert "give their rows or their width" in found.remedy
+    assert not tg.explain(wide, tg.chain([5]), 3 * H).reason
+
+
+def test_it_is_printed_once_and_may_be_had_without(capsys: pytest.CaptureFixture[str]) -> None:
+    cell, chain = nn.RNNCell(IN, H), tg.chain([5, 5])
+    found = tg.explain(cell, chain)
+    assert capsys.readouterr().out == f"{found}\n"
+    assert str(explanation(cell, chain)) == str(found)
+    assert repr(found) == "<Explanation of RNNCell on 10 vertices in 5 levels: a program>"
+    assert capsys.readouterr().out == ""
+
+
+@needs_c
+def test_rows_of_few_calls_are_told_one_by_one_and_of_many_by_their_median() -> None:
+    few, many = (str(explanation(nn.RNNCell(IN, H), tg.chain([n, 3]))) for n in (12, 13))
+    assert "calls   11, a level each: 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1 rows" in few
+    assert "calls   13, a level each: 1 / 1 / 2 rows (least / median / most)" in many
 
 
 def test_a_structure_that_does_not_fit_is_refused_as_by_unfold() -> None:

@@ -21,9 +21,11 @@ from .graph import Untraceable, Value, ancestors
 from .layout import Variant
 from .machine import Machine
 from .plan import LANES, PRODUCT, SUM, Section, Step
+from .recall import reach_of
 from .trace import PRIMES, Trace
 
 STAGES = ("before", "step", "after", "early", "back", "late")  # the sections of a plan, in the order they run in
+SHOWN = 12  # calls whose rows are told one by one
 LEGEND = """before, step, after: the states; early, back, late: their derivative. step and back run once for each call,
 the others once over all rows. n, e: rows, edges. %k: value k of the graph."""
 # What to do about it, by words of the reason.
@@ -99,6 +101,8 @@ class Group:
         if self.stages["step"] or self.stages["back"]:
             least, most = min(self.calls), max(self.calls)
             varied = f"{least} / {np.median(self.calls):g} / {most} rows (least / median / most)"
+            if len(self.calls) <= SHOWN:
+                varied = f"{', '.join(map(str, self.calls))} rows"
             rows = _count(most, "row") if least == most else varied
             yield "calls", f"{len(self.calls)}, a level each: {rows}"
             if self.loop:
@@ -130,7 +134,9 @@ class Group:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """What `explain` found; print it. `reason` is empty, or why the cell has no program; `remedy` what to do about it.
+    """What `explain` found, as a page (`str`) and in parts.
+
+    `reason` is empty, or why the cell has no program; `remedy` what to do about it.
 
     `parameters` are the Tensors that the cell of each kind reaches by name, `groups` how their vertices are computed.
     """
@@ -153,7 +159,8 @@ class Explanation:
             lines += ["", str(group)]
         return "\n".join([*lines, "", LEGEND])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.title}: {'it runs eagerly' if self.reason else 'a program'}>"
 
 
 def explain(
@@ -164,32 +171,72 @@ def explain(
     initial: State | None = None,
     keep: Sequence[str] = (),
 ) -> Explanation:
-    """How `tg.unfold` would run a cell on a structure, without running it; or why it would run it op by op.
+    """Print how `tg.unfold` would run a cell on a structure, or why it would run it op by op; nothing is run.
 
     Args:
-        cell, structure, context, initial, keep: as in `tg.unfold`.
-        inputs: as in `tg.unfold`, or with the width I in place of rows, `I` or `(ids, I)`. None: the `input_size` of
-            the cell, at the vertices whose cell has one other than 0; no inputs where none has.
+        cell, structure, inputs, context, initial, keep: as in `explanation`.
 
     >>> import tinygrad_rnn as tg
-    >>> found = tg.explain(tg.nn.RNNCell(3, 4), tg.chain([5, 5]))
-    >>> found.groups[-1].products("before")
-    [Work(kind='product', text='x @ weight_ih.T', shapes='[n, 3] x [3, 4]', ops=1, gradient_of=())]
     >>> @tg.cell(arity=1, state={"h": 4})
     ... def stubborn(x, kids):
     ...     return kids[0].h if float(tg.sum(x)) > 0 else x
-    >>> print(tg.explain(stubborn, tg.chain([5]), 4))
+    >>> found = tg.explain(stubborn, tg.chain([5]), 4)
     stubborn on 5 vertices in 5 levels: no program, it runs eagerly
       why     it branches on a value (...return kids[0].h if float(tg.sum(x)) > 0 else x)
       remedy  compute both sides, and choose between them row by row with tg.where
     """
+    found = explanation(cell, structure, inputs, context, initial, keep)
+    print(found)  # noqa: T201 - that is what it is for
+    return found
+
+
+def explanation(
+    cell: Cell | Mapping[int, Cell],
+    structure: Structure,
+    inputs: Tensor | tuple[Any, Tensor | int] | int | None = None,
+    context: Any = None,
+    initial: State | None = None,
+    keep: Sequence[str] = (),
+) -> Explanation:
+    """How `tg.unfold` would run a cell on a structure, or why it would run it op by op: what `explain` prints.
+
+    Args:
+        cell, structure, context, initial, keep: as in `tg.unfold`.
+        inputs: as in `tg.unfold`, or with the width I in place of rows, `I` or `(ids, I)`. None: the `input_size` of
+            the cell, at the vertices whose cell has one other than 0; if none has, no inputs, or such as make a cell
+            work that reads some: as wide as an axis of a Tensor that it reaches.
+
+    >>> import tinygrad_rnn as tg
+    >>> found = explanation(tg.nn.RNNCell(3, 4), tg.chain([5, 5]))
+    >>> found.groups[-1].products("before")
+    [Work(kind='product', text='x @ weight_ih.T', shapes='[n, 3] x [3, 4]', ops=1, gradient_of=())]
+    """
     cells = dict(cell) if isinstance(cell, Mapping) else {0: cell}
     rows = _fed(cells, cell, structure) if inputs is None else inputs
+    found = _explained(cell, cells, structure, rows, context, initial, keep)
+    if rows is None and "Error: " in found.reason:  # it reads inputs
+        lengths = dict.fromkeys(n for t in _reached(cells) for n in t.shape)
+        tried = (_explained(cell, cells, structure, width, context, initial, keep) for width in lengths)
+        found = next((other for other in tried if not other.reason), found)
+    return found
+
+
+def _reached(cells: Mapping[int, Cell]) -> list[Tensor]:
+    """The floating Tensors that cells reach."""
+    try:
+        return [t for cell in cells.values() for t in reach_of(cell).tensors if t.dtype.kind == "f"]
+    except Untraceable:
+        return []
+
+
+def _explained(cell: Any, cells: Any, structure: Structure, rows: Any, *how: Any) -> Explanation:
+    """What is found with these rows, or with zeros where there is but their width."""
     if isinstance(rows, int):
         rows = structure.ids, rows
     if isinstance(rows, tuple) and isinstance(rows[1], int):
-        like = next(iter(cells.values())).initial()[0]
+        like = next(iter((*_reached(cells), next(iter(cells.values())).initial()[0])))
         rows = rows[0], ops.zeros((len(rows[0]), rows[1]), dtype=like.dtype, device=like.device)
+    context, initial, keep = how
     run, schedule, ids, given = begin(cell, structure, rows, context, initial, keep, 0)
     names = " and ".join(dict.fromkeys(map(name_of, cells.values())))
     title = f"{names} on {_count(structure.size, 'vertex', 'vertices')} in {_count(structure.levels, 'level')}"
