@@ -393,3 +393,19 @@ def test_gradcheck_makes_tensors_of_arrays_and_checks_them() -> None:
     assert tg.gradcheck(lambda x: tg.tanh(x), [np.array([0.3, -0.2])])
     with pytest.raises(TypeError, match="input 0 is float32; differences need float64"):
         tg.gradcheck(tg.tanh, [np.ones(2, "f4")])
+
+
+@pytest.mark.parametrize("inside", ["an op", "a checkpoint", "an unfolding"])
+def test_a_write_between_a_checkpoint_and_its_backward_pass_is_noticed(inside: str) -> None:
+    w = leaf([[0.5, -0.2], [0.1, 0.3]])
+    cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids: tg.tanh(x @ w + kids[0].h @ w))
+    functions = {
+        "an op": lambda x: tg.tanh(x @ w),
+        "a checkpoint": lambda x: tg.checkpoint(lambda a: tg.tanh(a @ w), x),
+        "an unfolding": lambda x: tg.unfold(cell, tg.chain([3]), x).all().h,
+    }
+    y = tg.checkpoint(functions[inside], tg.ones((3, 2), dtype="float64"))
+    w.grad = tg.ones((2, 2), dtype="float64")
+    tg.optim.SGD([w], lr=0.5).step()
+    with pytest.raises(GraphError, match=r"saved an array of shape \(2, 2\) that was written in place since"):
+        y.sum().backward()
