@@ -33,7 +33,7 @@ def mapped(function: Callable[[Any], Any], context: Any) -> Any:
 def as_tensors(part: Any) -> Any:
     """A part of a context with Tensors in place of arrays."""
     if isinstance(part, Ragged):
-        return part._replace(rows=ops.as_tensor(part.rows))
+        return part._replace(rows=part.rows if isinstance(part.rows, Tensor) else ops.asarray(part.rows))
     return ops.asarray(part) if backend.known(part) else part
 
 

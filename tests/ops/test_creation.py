@@ -39,6 +39,11 @@ import tinygrad_rnn as tg
         (lambda: tg.arange(1, 2, 0.5), "float32", [1, 1.5]),
         (lambda: tg.arange(3, 0, -1), "int64", [3, 2, 1]),
         (lambda: tg.linspace(0, 1, 3), "float32", [0, 0.5, 1]),
+        (lambda: tg.linspace(0, 1, 2, endpoint=False), "float32", [0, 0.5]),
+        (lambda: tg.sum([1, 2], dtype="float64"), "float64", 3),
+        (lambda: tg.prod([2.0, 3.0], dtype="float64"), "float64", 6),
+        (lambda: tg.cumulative_sum([1, 2], dtype="float32"), "float32", [1, 3]),
+        (lambda: tg.cumulative_prod([1, 2], dtype="float32"), "float32", [1, 2]),
         (lambda: tg.eye(2, 3, k=1), "float32", [[0, 1, 0], [0, 0, 1]]),
         (lambda: tg.zeros_like(tg.ones(2, dtype="float64")), "float64", [0, 0]),
         (lambda: tg.ones_like([1, 2], dtype="float32"), "float32", [1, 1]),
@@ -100,17 +105,17 @@ def test_what_is_no_tensor_is_refused(error: Any, act: Any, message: str) -> Non
 # The array API 2024.12's functions that this package has, with the keywords that the standard gives them.
 STANDARD = """
 abs acos acosh add all:axis,keepdims any:axis,keepdims arange:start,stop,step,dtype,device argmax:axis,keepdims
-argmin:axis,keepdims argsort:axis,descending,stable asarray:dtype,device asin asinh astype atan atan2 atanh
+argmin:axis,keepdims argsort:axis,descending,stable asarray:dtype,device,copy asin asinh astype:copy atan atan2 atanh
 bitwise_and bitwise_invert bitwise_or bitwise_xor broadcast_to:shape ceil clip:min,max concat:axis cos cosh
-count_nonzero:axis,keepdims cumulative_prod:axis,include_initial cumulative_sum:axis,include_initial divide
+count_nonzero:axis,keepdims cumulative_prod:axis,dtype,include_initial cumulative_sum:axis,dtype,include_initial divide
 empty:dtype,device equal exp expand_dims:axis expm1 eye:k,dtype,device flip:axis floor floor_divide
 full:fill_value,dtype,device full_like:dtype,device greater greater_equal hypot isfinite isinf isnan less
-less_equal linspace:start,stop,num,dtype,device log log10 log1p log2 logaddexp logical_and logical_not logical_or
-logical_xor matmul matrix_transpose max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims minimum moveaxis
+less_equal linspace:start,stop,num,dtype,device,endpoint log log10 log1p log2 logaddexp logical_and logical_not
+logical_or logical_xor matmul matrix_transpose max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims minimum moveaxis
 multiply negative not_equal ones:dtype,device ones_like:dtype,device permute_dims:axes positive pow
-prod:axis,keepdims reciprocal remainder repeat:axis reshape:shape roll:shift,axis round sign sin sinh
+prod:axis,dtype,keepdims reciprocal remainder repeat:axis reshape:shape,copy roll:shift,axis round sign sin sinh
 sort:axis,descending,stable sqrt square squeeze:axis stack:axis std:axis,correction,keepdims subtract
-sum:axis,keepdims take:axis take_along_axis:axis tan tanh tensordot:axes tile tril:k triu:k trunc unstack:axis
+sum:axis,dtype,keepdims take:axis take_along_axis:axis tan tanh tensordot:axes tile tril:k triu:k trunc unstack:axis
 var:axis,correction,keepdims vecdot:axis where zeros:dtype,device zeros_like:dtype,device
 """.split()
 
@@ -135,3 +140,16 @@ def test_dtypes_and_constants_are_there_by_the_array_apis_names() -> None:
     assert (tg.pi, tg.e, tg.inf, tg.newaxis) == (np.pi, np.e, np.inf, None)
     assert set(tg.__all__) <= set(dir(tg))
     assert all(hasattr(tg, name) for name in dir(tg))
+
+
+def test_a_copy_is_made_where_it_is_asked_for() -> None:
+    x = tg.tensor([1.0, 2.0])
+    for made in (tg.asarray(x, copy=True), tg.astype(x, x.dtype, copy=True), tg.reshape(x, (2,), copy=True)):
+        assert made.data is not x.data
+        made.data[0] = 5.0
+    assert x.tolist() == [1, 2]
+    assert tg.asarray(x).data is x.data
+    assert tg.asarray(x, copy=False).data is x.data
+    w = tg.ones(2).requires_grad_()
+    (tg.astype(w, w.dtype, copy=True) * 3 + tg.reshape(w, (2,), copy=True)).sum().backward()
+    assert w.grad.tolist() == [4, 4]

@@ -136,7 +136,6 @@ def test_shapes_that_do_not_fit_are_named_with_the_op(act: Any, message: str) ->
     [
         (lambda a: a & a, r"bitwise_and\(\[3\] float32, \[3\] float32\): "),
         (lambda a: ~a, r"bitwise_invert\(\[3\] float32\): "),
-        (lambda a: tg.clip(a, a), "clip takes scalars as limits; use maximum and minimum for Tensors"),
         (lambda a: -tg.tensor([True]), r"negative\(\[1\] bool\): "),
         (lambda a: tg.exp("text"), "a Tensor holds numbers, not str"),
         (lambda a: a + None, "a Tensor holds numbers, not NoneType"),
@@ -181,3 +180,14 @@ def test_errors_of_shapes_name_the_op_the_shapes_the_remedy_the_cell_and_the_lev
     cell = tg.cell(arity=1, state={"h": 3})(lambda x, kids: act(x))
     with pytest.raises(ValueError, match=rf"^\w+\(\[2, 3\] .*; {remedy}.* \[cell <lambda>, level 0\]"):
         tg.unfold(cell, tg.chain([1, 1]), tg.ones((2, 3)))
+
+
+def test_limits_may_be_arrays() -> None:
+    x = tg.tensor([-2.0, 0.5, 2.0], requires_grad=True)
+    low, high = tg.tensor([-1.0, 1.0, 0.0]), tg.tensor([0.0, 3.0, 1.5])
+    assert tg.clip(x, low, high).tolist() == [-1, 1, 1.5]
+    assert tg.clip(x, low).tolist() == [-1, 1, 2]
+    assert tg.clip(x, max=high).tolist() == [-2, 0.5, 1.5]
+    assert tg.clip(x, -1.0, high).tolist() == [-1, 0.5, 1.5]
+    tg.clip(x, tg.tensor(-1.0), 1.0).sum().backward()
+    assert x.grad.tolist() == [0, 1, 0]

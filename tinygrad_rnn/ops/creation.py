@@ -24,13 +24,12 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     Tensor([[1., 2.],
             [3., 4.]], dtype=float32)
     """
-    made = asarray(data, dtype, device)
-    made = Tensor(made.data.copy())
+    made = asarray(data, dtype, device, copy=True)
     return made.requires_grad_() if requires_grad else made
 
 
-def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
-    """A Tensor of these values, not recorded; it may share the memory of an array it is given.
+def asarray(data: Any, dtype: Any = None, device: str | None = None, *, copy: bool | None = None) -> Tensor:
+    """A Tensor of these values, not recorded; without `copy` it may share the memory of an array it is given.
 
     Whoever writes to that array afterwards changes the Tensor, unnoticed.
     """
@@ -39,7 +38,9 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     made = as_tensor(data, dtype).detach()
     if dtype is not None and made.dtype != np.dtype(dtype):
         made = Tensor(backend.of(made.data).astype(made.data, np.dtype(dtype)))
-    return made if device is None or device == made.device else Tensor(backend.of(made.data).to(made.data, device))
+    if device is not None and device != made.device:
+        return Tensor(backend.of(made.data).to(made.data, device))
+    return Tensor(made.data.copy()) if copy else made
 
 
 def _filled(name: str, shape: Shape, dtype: Any, device: str | None, *fill: Any) -> Tensor:
@@ -96,9 +97,11 @@ def arange(
     return Tensor(backend.named(device).arange(first, last, step, dtype=dtype))
 
 
-def linspace(start: float, stop: float, /, num: int, *, dtype: Any = None, device: str | None = None) -> Tensor:
-    """`num` numbers at equal steps from start to stop, both included."""
-    return Tensor(backend.named(device).linspace(start, stop, num, dtype=np.dtype(dtype or DEFAULT_FLOAT)))
+def linspace(
+    start: float, stop: float, /, num: int, *, dtype: Any = None, device: str | None = None, endpoint: bool = True
+) -> Tensor:
+    """`num` numbers at equal steps from start to stop, which is the last of them, or without `endpoint` left out."""
+    return Tensor(backend.named(device).linspace(start, stop, num, endpoint, dtype=np.dtype(dtype or DEFAULT_FLOAT)))
 
 
 def eye(

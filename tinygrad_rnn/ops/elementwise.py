@@ -386,15 +386,16 @@ def where(condition: Like, x1: Like, x2: Like) -> Tensor:
     return record(TABLE["where"], out, (n1, n2), (condition.data,))
 
 
-def clip(x: Like, min: float | None = None, max: float | None = None) -> Tensor:
-    """x kept between two scalars; its derivative is 1 from `min` to `max`, both included."""
+def clip(x: Like, min: Like | None = None, max: Like | None = None) -> Tensor:
+    """x kept between two limits; its derivative is 1 from `min` to `max`, both included (half of it at arrays')."""
+    if any(isinstance(limit, Tensor) or backend.known(limit) for limit in (min, max)):
+        x = x if min is None else maximum(x, min)
+        return as_tensor(x) if max is None else minimum(x, max)
     low = float("-inf") if min is None else min
     high = float("inf") if max is None else max
     x = as_tensor(x)
     for limit in (min, max):
         if limit is not None:
-            if isinstance(limit, Tensor) or backend.known(limit):  # type: ignore[unreachable]
-                raise TypeError("clip takes scalars as limits; use maximum and minimum for Tensors")
             x, _ = promote("clip", x, limit)
     xp = backend.of(x.data)
     out = xp.astype(xp.asarray(xp.clip(x.data, min, max)), x.data.dtype)
@@ -496,9 +497,8 @@ def to(x: Like, device: Any = None, dtype: Any = None) -> Tensor:
     if device is not None and not isinstance(device, str):  # as PyTorch takes it: a dtype alone
         device, dtype = None, device
     x = x if dtype is None else astype(x, dtype)
-    device = device or x.device
     here = x.device
-    if device in (here, f"{here}:0"):
+    if device in (None, here, f"{here}:0"):
         return x
     moved: Any = backend.of(x.data).to(x.data, device)
     return record(TABLE["to"], moved, (x.node,), (here,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from string import ascii_letters
 
 from .. import backend
 from ..tensor import Tensor
@@ -118,7 +118,7 @@ def tensordot(x1: Like, x2: Like, /, *, axes: int | tuple[Sequence[int], Sequenc
 
 
 def einsum(subscripts: str, *operands: Like) -> Tensor:
-    """The sum of products in Einstein's notation, one letter per axis (no "..."); a length of 1 is broadcast.
+    """The sum of products in Einstein's notation: a letter per axis, "..." for any others; a length of 1 is broadcast.
 
     >>> einsum("ij,kj->ik", [[1.0, 2.0]], [[3.0, 4.0]])
     Tensor([[11.]], dtype=float32)
@@ -129,8 +129,13 @@ def einsum(subscripts: str, *operands: Like) -> Tensor:
     left, arrow, output = subscripts.replace(" ", "").partition("->")
     inputs = left.split(",")
     if not arrow:
-        letters = left.replace(",", "")
-        output = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        output = "..." + "".join(sorted(c for c in {*left} - {*",."} if left.count(c) == 1))
+    spare = [c for c in ascii_letters if c not in subscripts]
+    others = [x.ndim - len(i) + 3 if "..." in i else 0 for i, x in zip(inputs, tensors, strict=False)]
+    spare, dots = spare[max([0, *others]) :], "".join(spare[: max([0, *others])])
+    for i, count in enumerate(others):
+        inputs[i] = inputs[i].replace("...", dots[len(dots) - count :])
+    output = output.replace("...", dots)
     if len(inputs) != len(tensors) or any(len(i) != x.ndim for i, x in zip(inputs, tensors, strict=False)):
         reason = ValueError(f"{subscripts!r} does not name one letter for each axis")
         raise explain(reason, "einsum", *tensors)
@@ -139,22 +144,17 @@ def einsum(subscripts: str, *operands: Like) -> Tensor:
         wide = tuple([lengths.get(c, 1) if n == 1 else n for c, n in zip(letters, x.shape)])
         tensors[i] = x if wide == x.shape else broadcast_to(x, wide)  # so that its gradient is summed
     xp = backend.of(tensors[0].data)
-    spare = iter(c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in subscripts)
     for i, letters in enumerate(list(inputs)):
         for at, c in enumerate(letters):
             if c in letters[:at]:  # a diagonal: the second letter becomes another, tied to the first by an identity
-                new = next(spare)
+                new = spare.pop()
                 inputs[i] = inputs[i][:at] + new + inputs[i][at + 1 :]
                 inputs.append(c + new)
                 tensors.append(Tensor(xp.eye(tensors[i].shape[at], dtype=tensors[i].dtype)))
     try:
-        out: Any = _contract(xp, f"{','.join(inputs)}->{output}", [x.data for x in tensors])
+        # optimize=True goes through BLAS where the letters allow it.
+        found = xp.einsum(f"{','.join(inputs)}->{output}", *(x.data for x in tensors), optimize=len(tensors) > 1)
     except Exception as error:
         raise explain(error, "einsum", *tensors) from error
     saved = ([x.data for x in tensors], inputs, output)
-    return record(TABLE["einsum"], out, tuple(x.node for x in tensors), saved)
-
-
-def _contract(xp: Any, subscripts: str, arrays: list[Any]) -> Any:
-    # optimize=True goes through BLAS where the letters allow it.
-    return xp.asarray(xp.einsum(subscripts, *arrays, optimize=len(arrays) > 1))
+    return record(TABLE["einsum"], xp.asarray(found), tuple(x.node for x in tensors), saved)

@@ -97,8 +97,8 @@ def plain(name: str, *operands: Like, **options: Any) -> Tensor:
         raise explain(error, name, *operands) from error
 
 
-def astype(x: Like, dtype: Any) -> Tensor:
-    """x with elements of another dtype: the Tensor itself if it has that one already.
+def astype(x: Like, dtype: Any, *, copy: bool = False) -> Tensor:
+    """x with elements of another dtype: without `copy` the Tensor itself if it has that one already.
 
     >>> astype([1, 2], "float64").dtype
     dtype('float64')
@@ -106,7 +106,7 @@ def astype(x: Like, dtype: Any) -> Tensor:
     x = as_tensor(x)
     dtype = np.dtype(dtype)
     if x.data.dtype == dtype:
-        return x
+        return record(TABLE["positive"], x.data.copy(), (x.node,), ()) if copy else x
     parent = x.node if dtype.kind == "f" else None
     return record(TABLE["astype"], backend.of(x.data).astype(x.data, dtype), (parent,), (x.data.dtype,))
 

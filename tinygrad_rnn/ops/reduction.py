@@ -37,20 +37,20 @@ def _reduce(name: str, x: Tensor, axis: Axis, keepdims: bool) -> tuple[Any, tupl
         raise explain(error, name, x) from error
 
 
-def sum(x: Like, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The sum over axes.
+def sum(x: Like, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """The sum over axes, in a dtype.
 
     >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     Tensor([4., 6.], dtype=float32)
     """
-    x = as_tensor(x)
+    x = as_tensor(x) if dtype is None else astype(x, dtype)
     out, axes, _ = _reduce("sum", x, axis, keepdims)
     return record(TABLE["sum"], out, (x.node,), (axes, x.data.shape))
 
 
-def prod(x: Like, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The product over axes; its derivative is exact at zeros."""
-    x = as_tensor(x)
+def prod(x: Like, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    """The product over axes, in a dtype; its derivative is exact at zeros."""
+    x = as_tensor(x) if dtype is None else astype(x, dtype)
     out, axes, _ = _reduce("prod", x, axis, keepdims)
     return record(TABLE["prod"], out, (x.node,), (x.data, axes))
 
@@ -116,14 +116,14 @@ def argmin(x: Like, /, *, axis: int | None = None, keepdims: bool = False) -> Te
     return plain("argmin", x, axis=axis, keepdims=keepdims)
 
 
-def cumulative_sum(x: Like, /, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
-    """The running sums along an axis (which may be left out for one axis)."""
-    return _cumulative("cumulative_sum", x, axis, include_initial, 0)
+def cumulative_sum(x: Like, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
+    """The running sums along an axis (which may be left out for one axis), in a dtype."""
+    return _cumulative("cumulative_sum", x if dtype is None else astype(x, dtype), axis, include_initial, 0)
 
 
-def cumulative_prod(x: Like, /, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
+def cumulative_prod(x: Like, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """The running products along an axis; the derivative is exact at zeros and costs the square of the length."""
-    return _cumulative("cumulative_prod", x, axis, include_initial, 1)
+    return _cumulative("cumulative_prod", x if dtype is None else astype(x, dtype), axis, include_initial, 1)
 
 
 def _cumulative(name: str, x: Like, axis: int | None, include_initial: bool, initial: int) -> Tensor:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
+
 from .. import backend
 from ..tensor import Tensor
 from .derivatives import TABLE
+from .elementwise import positive
 from .indexing import gather_rows, span
 from .recording import INTEGERS, Like, as_tensor, axis_of, explain, record, same_place
 
 
-def reshape(x: Like, /, shape: int | Sequence[int]) -> Tensor:
-    """The same elements in another shape; one length may be -1."""
-    x = as_tensor(x)
+def reshape(x: Like, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
+    """The same elements in another shape; one length may be -1. With `copy` they share no memory with those of x."""
+    x = as_tensor(x) if not copy else positive(x)
     try:
         out = backend.of(x.data).reshape(x.data, shape if isinstance(shape, INTEGERS) else tuple(shape))
     except Exception as error:
@@ -66,12 +69,13 @@ def matrix_transpose(x: Like, /) -> Tensor:
     return permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-def moveaxis(x: Like, source: int, destination: int, /) -> Tensor:
-    """One axis moved to another position."""
+def moveaxis(x: Like, source: int | tuple[int, ...], destination: int | tuple[int, ...], /) -> Tensor:
+    """One axis, or several, moved to other positions."""
     x = as_tensor(x)
-    start, end = axis_of("moveaxis", x, source), axis_of("moveaxis", x, destination)
-    order = [i for i in range(x.ndim) if i != start]
-    order.insert(end, start)
+    start, end = ([axis_of("moveaxis", x, int(a)) for a in np.ravel(axes)] for axes in (source, destination))
+    order = [i for i in range(x.ndim) if i not in start]
+    for at, axis in sorted(zip(end, start, strict=True)):
+        order.insert(at, axis)
     return permute_dims(x, order)
 
 
