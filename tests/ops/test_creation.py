@@ -111,8 +111,8 @@ count_nonzero:axis,keepdims cumulative_prod:axis,dtype,include_initial cumulativ
 empty:dtype,device equal exp expand_dims:axis expm1 eye:k,dtype,device flip:axis floor floor_divide
 full:fill_value,dtype,device full_like:dtype,device greater greater_equal hypot isfinite isinf isnan less
 less_equal linspace:start,stop,num,dtype,device,endpoint log log10 log1p log2 logaddexp logical_and logical_not
-logical_or logical_xor matmul matrix_transpose max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims minimum moveaxis
-multiply negative not_equal ones:dtype,device ones_like:dtype,device permute_dims:axes positive pow
+logical_or logical_xor matmul matrix_transpose max:axis,keepdims maximum mean:axis,keepdims min:axis,keepdims minimum
+moveaxis multiply negative not_equal ones:dtype,device ones_like:dtype,device permute_dims:axes positive pow
 prod:axis,dtype,keepdims reciprocal remainder repeat:axis reshape:shape,copy roll:shift,axis round sign sin sinh
 sort:axis,descending,stable sqrt square squeeze:axis stack:axis std:axis,correction,keepdims subtract
 sum:axis,dtype,keepdims take:axis take_along_axis:axis tan tanh tensordot:axes tile tril:k triu:k trunc unstack:axis
