@@ -8,6 +8,7 @@ slots read like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -99,20 +100,13 @@ class Layout:
         fed = {c for c, _ in present}
         # As many as examples, where they are read: before the first rows of a batch of chains then lie their own.
         self.initials = 1 if folded else max(initials, structure.examples)
-        self.variants: list[Variant] = []
-        known: dict[tuple[int, bool, tuple[bool, ...]], int] = {}
+        known: dict[tuple[int, bool, tuple[bool, ...]], int] = {}  # what tells variants apart: their numbers
         variant_of = np.zeros(len(calls), np.int64)
         for i, c in enumerate(calls):
             slots = arity[c.kind]
-            if slots is None:
-                filled: tuple[bool, ...] = (i in fed,)
-            else:
-                filled = tuple(not folded or (i, k) in present for k in range(slots))
-            key = (c.kind, c.has_input, filled)
-            if key not in known:
-                known[key] = len(self.variants)
-                self.variants.append(Variant(*key))
-            variant_of[i] = known[key]
+            filled = (i in fed,) if slots is None else tuple(not folded or (i, k) in present for k in range(slots))
+            variant_of[i] = known.setdefault((c.kind, c.has_input, filled), len(known))
+        self.alike, self.variants = tuple(known), [Variant(*key) for key in known]
         order = np.argsort(variant_of, kind="stable")
         at = np.zeros(len(calls), np.int64)  # the first row of each call
         at[order] = np.cumsum(counts[order]) - counts[order]
@@ -134,12 +128,9 @@ class Layout:
         self._slots(structure, arity)
         # (variant, first, last) of calls of one variant that follow each other.
         self.stretches: list[tuple[int, int, int]] = []
-        for call_ in self.calls:
-            first = call_.number
-            if self.stretches and self.stretches[-1][0] == call_.variant:
-                first = self.stretches.pop()[1]
-            self.stretches.append((call_.variant, first, call_.number + 1))
-        self.alike = tuple([(v.kind, v.has_input, v.filled) for v in self.variants])
+        for v, same in groupby(self.calls, lambda call: call.variant):
+            numbers = [call.number for call in same]
+            self.stretches.append((v, numbers[0], numbers[-1] + 1))
         # The schedule's calls, in the order of these rows.
         placed = zip(calls, at.tolist(), (at + counts).tolist(), strict=True)
         moved = [run._replace(start=start, stop=stop) for run, start, stop in placed]

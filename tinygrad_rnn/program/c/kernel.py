@@ -220,13 +220,10 @@ class Kernel:
                 loop.stores.append(f"if ({new}) fold{v.number} = {value};")
 
     def _loop(self, loops: dict[int, Loop], length: int) -> Loop:
-        if length == 1:
-            loops.setdefault(1, self.rows)
-        return loops.setdefault(length, Loop(length, "            "))
+        return loops.setdefault(length, self.rows if length == 1 else Loop(length, "            "))
 
     def _pieces(self, v: Value) -> list[tuple[int, int]]:
-        cuts = sorted(self.cuts[v])
-        return [(a, b - a) for a, b in pairwise(cuts)]
+        return [(a, b - a) for a, b in pairwise(sorted(self.cuts[v]))]
 
     def _at_home(self, concat: Value, at: int) -> bool:
         """Whether the piece at a column of a concat is stored there when it is computed: not where it comes again."""
@@ -273,9 +270,7 @@ class Kernel:
         if v.is_view and v in self.inside:
             (a,) = v.values
             column = at + v.options[1] if v.op == "cut" else at if a.width == v.width else 0
-            if a.domain == PARAMETER or a.width > 1 or v.width == 1:
-                return self._lane(a, column, loop)
-            return self._lane(a, 0, self.rows)
+            return self._lane(a, column, loop)
         if v.op == "concat" and v in self.inside:
             column = at
             for piece in v.values:
