@@ -227,6 +227,25 @@ def test_nan_and_infinity_pass_through(target: str) -> None:
         np.testing.assert_allclose(a, eager[name], rtol=1e-5, err_msg=name)
 
 
+@targets
+def test_edges_are_dropped_alike_and_vertices_without_any_draw_nothing(target: str) -> None:
+    @tg.cell(arity=None, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        edges = nn.functional.dropout(kids.each.h + 1.0, 0.5)
+        return tg.tanh(nn.functional.dropout(x, 0.3) + kids.sum(edges))
+
+    s, found = tg.Structure(7, [0, 1, 2, 3, 4, 5], [4, 4, 5, 5, 6, 6]), []
+    x = leaf(s.size, W)
+    for where in ("eager", target):
+        tg.manual_seed(5)
+        with running(where) as reasons:
+            h = tg.unfold(cell, s, x).all().h
+        found.append([h.numpy(), tg.grad((h * h).sum(), x)[0].numpy()])
+    assert reasons == [None]
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 CHOICES = {
     "two of one mask": lambda x, h, k: tg.where(k, x, 0.0) + tg.where(k, h, 0.0),
     "two of one comparison": lambda x, h, k: tg.where(x > 0, x, 0.0) + tg.where(x > 0, h, 0.0) + x,

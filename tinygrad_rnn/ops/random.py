@@ -37,8 +37,8 @@ class Streams:
 
     def next(self) -> np.random.Generator:
         """The stream of the next random op of the running cell call."""
-        if self.site == len(self.generators):
-            self.generators.append(np.random.Generator(np.random.PCG64([self.seed, self.site])))
+        while self.site >= len(self.generators):
+            self.generators.append(np.random.Generator(np.random.PCG64([self.seed, len(self.generators)])))
         self.site += 1
         return self.generators[self.site - 1]
 

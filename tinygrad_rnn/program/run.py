@@ -98,10 +98,9 @@ class Run:
                     frame.arrays[v.number] = np.empty((frame.rows(v), *v.shape[1:]), v.dtype)
         for call in self.layout.calls:
             frame = self.frames[call.variant]
-            streams.site = 0
             for v in frame.machine.leaves["random"]:
                 a, b = call[3:5] if v.domain == "edge" else call[1:3]
-                _, method, args = v.options
+                streams.site, method, args = v.options
                 draw = getattr(streams.next(), method)
                 frame.arrays[v.number][a:b] = draw(*args, (b - a, *v.shape[1:]), dtype=v.dtype)
 

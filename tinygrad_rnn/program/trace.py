@@ -127,6 +127,8 @@ class _Draws:
 
     def _draw(self, method: str, shape: Any, dtype: Any, *args: Any) -> Value:
         lengths = (shape,) if isinstance(shape, int) else tuple(shape)
+        if lengths[:1] == (0,):  # of edges where there are none
+            return self.graph.xp.full(lengths, 0, dtype=dtype)
         value = self.graph.value("random", (), (self.site, method, args), lengths, dtype)
         if value.domain == PARAMETER:
             raise Untraceable("it draws random numbers that are not one row per vertex")
