@@ -113,3 +113,20 @@ def test_types_and_their_limits() -> None:
     assert tg.can_cast(x, tg.float64)
     assert not tg.can_cast(tg.float64, tg.float32)
     assert tg.__array_api_version__ == "2024.12"
+
+
+def test_a_tensor_knows_its_namespace() -> None:
+    x = tg.ones(2)
+    assert x.__array_namespace__() is tg
+    assert x.to_device(x.device) is x
+
+
+def test_names_of_pytorch_are_told_by_those_of_the_array_api() -> None:
+    for name, ours in tg._FROM_PYTORCH.items():
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; the array API calls it {ours}"):
+            getattr(tg, name)
+        thing: Any = tg
+        for part in ours.split("."):
+            thing = getattr(thing, part)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'$"):
+        tg.nothing

@@ -40,6 +40,13 @@ from .unfold import Unfolding, unfold
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
+_FROM_PYTORCH = {
+    "cat": "concat", "clamp": "clip", "cumprod": "cumulative_prod", "cumsum": "cumulative_sum", "from_numpy": "asarray",
+    "hstack": "concat", "mm": "matmul", "mul": "multiply", "norm": "linalg.vector_norm", "permute": "permute_dims",
+    "rand": "random.uniform", "randn": "random.normal", "sub": "subtract", "transpose": "permute_dims",
+    "unsqueeze": "expand_dims", "view": "reshape", "vstack": "concat",
+}  # fmt: skip
+
 if TYPE_CHECKING:
     from . import linalg
     from .program.explain import explain
@@ -60,7 +67,8 @@ def __getattr__(name: str) -> Any:
         return explain
     if name == "linalg":  # few need it: others should not wait for its import
         return import_module(".linalg", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    hint = f"; the array API calls it {_FROM_PYTORCH[name]}" if name in _FROM_PYTORCH else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

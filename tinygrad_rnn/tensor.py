@@ -4,6 +4,7 @@ the package binds to this module, so that a Tensor can be written without knowin
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -180,6 +181,13 @@ class Tensor:
     def to(self, device: Any = None, dtype: Any = None) -> Tensor:
         """The Tensor on a device ('cpu', 'cuda', ...), of a dtype, or both: itself if it is there already."""
         return ops.to(self, device, dtype)
+
+    def to_device(self, device: str, /, *, stream: Any = None) -> Tensor:
+        """`to`, as the array API calls it."""
+        return ops.to(self, device)
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        return sys.modules[__package__]
 
     def astype(self, dtype: Any) -> Tensor:
         """The Tensor with elements of another dtype: itself if it has that one already."""

@@ -205,3 +205,13 @@ def test_a_parameter_is_a_copy_and_must_be_floating() -> None:
 def test_a_path_is_no_state_to_load() -> None:
     with pytest.raises(TypeError, match="load_state_dict takes the arrays by name, not a str"):
         nn.Linear(1, 1).load_state_dict("model.pt")  # type: ignore[arg-type]
+
+
+def test_loading_what_fits_leaves_the_rest() -> None:
+    net = Net()
+    before = net.first.weight.tolist()
+    net.load_state_dict({"scale": [3.0, 4.0], "head.weight": [1.0]}, strict=False)
+    assert net.scale.tolist() == [3, 4]
+    assert net.first.weight.tolist() == before
+    with pytest.raises(ValueError, match=r"Net can't load this state; misshapen: scale is \(1,\), not \(2,\)$"):
+        net.load_state_dict({"scale": [3.0], "head.weight": [1.0]}, strict=False)

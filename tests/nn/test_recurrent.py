@@ -208,8 +208,10 @@ def test_what_does_not_fit_is_refused() -> None:
     ours, x = nn.LSTM(IN, H), tg.ones((T, B, IN))
     with pytest.raises(ValueError, match=r"LSTM takes x \[T, B, I\] with I = 3, not shape \(5, 4, 2\)"):
         ours(tg.ones((T, B, 2)))
-    with pytest.raises(ValueError, match=r"GRU takes x \[B, T, I\] with I = 3, not shape \(5, 3\)"):
-        nn.GRU(IN, H, batch_first=True)(tg.ones((T, IN)))
+    with pytest.raises(ValueError, match=r"GRU takes x \[B, T, I\] with I = 3, not shape \(5, 4\)"):
+        nn.GRU(IN, H, batch_first=True)(tg.ones((T, IN + 1)))
+    with pytest.raises(ValueError, match=r"GRU takes x \[T, B, I\] with I = 3, not shape \(5, 3\)"):
+        nn.GRU(IN, H)(tg.ones((T, IN)), lengths=[5])
     with pytest.raises(ValueError, match="sequence 1 has length 6; x has 5 steps"):
         ours(x, lengths=[1, 6, 0, 0])
     with pytest.raises(ValueError, match="sequence 0 has length -1"):
@@ -238,3 +240,19 @@ def test_a_state_may_be_arrays(layer: Any) -> None:
     states = ((given.data, given.data), (given, given)) if layer is nn.LSTM else (given.data, given)
     first, second = (rnn(tg.ones((2, 4, 2)), state)[0] for state in states)
     assert first.tolist() == second.tolist()
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("options", [{}, {"batch_first": True, "num_layers": 2, "bidirectional": True}])
+def test_a_single_sequence_has_no_batch(layer: Any, options: Any) -> None:
+    rnn, x = layer(2, 3, **options), tg.asarray(RNG.standard_normal((5, 2)).astype("f4"))
+    rows = 4 if options else 1
+    h = tg.asarray(RNG.standard_normal((rows, 3)).astype("f4"))
+    axis = 0 if options else 1
+    for state, batched in ((None, None), (h, h[:, None])):
+        pair = layer is nn.LSTM and state is not None
+        output, final = rnn(x, (state, state) if pair else state)
+        expected, finals = rnn(tg.expand_dims(x, axis=axis), (batched, batched) if pair else batched)
+        assert output.tolist() == tg.squeeze(expected, axis).tolist()
+        for ours, theirs in zip(final if layer is nn.LSTM else [final], finals if layer is nn.LSTM else [finals]):
+            assert ours.tolist() == theirs[:, 0].tolist()

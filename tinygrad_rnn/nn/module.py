@@ -150,11 +150,12 @@ class Module:
         """Parameters and buffers by name, not recorded; they share the module's memory."""
         return {name: tensor.detach() for name, tensor, _ in self._named_tensors()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Write the values of a `state_dict()` into the parameters and buffers, whose dtype and device stay.
 
         Args:
             state: arrays, Tensors or PyTorch tensors by name, one for each entry of `state_dict()`.
+            strict: whether unknown and missing entries are errors; without it they are left out.
 
         Raises:
             ValueError: entries are unknown, missing, of another shape or no numbers; the message names all of them, and
@@ -171,8 +172,8 @@ class Module:
         own = self.state_dict()
         arrays = {name: _as_numpy(state[name]) for name in own if name in state}
         problems = {
-            "unknown": [str(name) for name in state if name not in own],
-            "missing": [name for name in own if name not in state],
+            "unknown": [str(name) for name in state if strict and name not in own],
+            "missing": [name for name in own if strict and name not in state],
             "misshapen": [
                 f"{name} is {array.shape}, not {own[name].shape}"
                 for name, array in arrays.items()

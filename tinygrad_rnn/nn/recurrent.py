@@ -71,7 +71,7 @@ class Recurrent(Module):
         """Run over a batch of sequences.
 
         Args:
-            x: [T, B, I], or [B, T, I] with batch_first.
+            x: [T, B, I], or [B, T, I] with batch_first; of a single sequence [T, I], and nothing has a B then.
             state: what the first steps start from, zeros by default: h [layers * directions, B, H], for an LSTM (h, c).
             lengths: the steps of each sequence [B], in any order, 0 allowed; all T by default. What x holds after them
                 is not read.
@@ -85,6 +85,8 @@ class Recurrent(Module):
             ValueError: x, state or lengths have the wrong shape, or a length is not from 0 to T.
         """
         x = ops.as_tensor(x)
+        if x.ndim == 2 and x.shape[1] == self.input_size and lengths is None:
+            return self._single(x, state)
         if x.ndim != 3 or x.shape[2] != self.input_size:
             axes = "[B, T, I]" if self.batch_first else "[T, B, I]"
             raise ValueError(f"{self._name} takes x {axes} with I = {self.input_size}, not shape {x.shape}")
@@ -112,6 +114,16 @@ class Recurrent(Module):
         rows = rows if index is None else ops.scatter_add_rows(rows, index, steps * examples)
         last = [ops.stack(fields, axis=0) for fields in zip(*finals, strict=True)]
         return ops.reshape(rows, (*x.shape[:2], rows.shape[1])), last[0] if len(last) == 1 else CellState(*last)
+
+    def _single(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """One sequence, [T, I]: a batch of it alone."""
+        several = len(self.cells[0][0].State._fields) > 1
+        if state is not None:
+            state = tuple(ops.expand_dims(h, axis=1) for h in (state if several else [state]))
+        axis = 0 if self.batch_first else 1
+        output, state = self.forward(ops.expand_dims(x, axis=axis), state)
+        state = CellState(*(ops.squeeze(h, 1) for h in state)) if several else ops.squeeze(state, 1)
+        return ops.squeeze(output, axis), state
 
     @property
     def _name(self) -> str:
