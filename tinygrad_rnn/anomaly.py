@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from . import backend
 from .backend import Array
 from .now import Scope, mode, thread
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = os.path.dirname(__file__)  # not pathlib, which takes its time to import
 
 
 class AnomalyError(ArithmeticError):
@@ -34,6 +33,8 @@ def detect_anomaly() -> Iterator[None]:
 
 def user_line() -> str:
     """'file.py:12: code' of the innermost line that is not this package's."""
+    import traceback  # not before it is needed: it takes its time to import
+
     for frame in reversed(traceback.extract_stack()):
         if not frame.filename.startswith(_PACKAGE):
             return f"{frame.filename}:{frame.lineno}: {frame.line}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from string import ascii_letters
 
 from .. import backend
 from ..tensor import Tensor
@@ -13,6 +12,8 @@ from .elementwise import multiply
 from .recording import Like, as_tensor, explain, promote, record, same_place
 from .reduction import sum
 from .shape import broadcast_to, expand_dims, permute_dims, reshape, squeeze
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def matmul(x1: Like, x2: Like, /) -> Tensor:
@@ -130,7 +131,7 @@ def einsum(subscripts: str, *operands: Like) -> Tensor:
     inputs = left.split(",")
     if not arrow:
         output = "..." + "".join(sorted(c for c in {*left} - {*",."} if left.count(c) == 1))
-    spare = [c for c in ascii_letters if c not in subscripts]
+    spare = [c for c in _LETTERS if c not in subscripts]
     others = [x.ndim - len(i) + 3 if "..." in i else 0 for i, x in zip(inputs, tensors, strict=False)]
     spare, dots = spare[max([0, *others]) :], "".join(spare[: max([0, *others])])
     for i, count in enumerate(others):
