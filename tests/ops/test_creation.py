@@ -149,6 +149,7 @@ def test_a_copy_is_made_where_it_is_asked_for() -> None:
         made.data[0] = 5.0
     assert x.tolist() == [1, 2]
     assert tg.asarray(x).data is x.data
+    assert tg.reshape(tg.tensor([True, False]), (2, 1), copy=True).tolist() == [[True], [False]]
     assert tg.asarray(x, copy=False).data is x.data
     w = tg.ones(2).requires_grad_()
     (tg.astype(w, w.dtype, copy=True) * 3 + tg.reshape(w, (2,), copy=True)).sum().backward()

@@ -10,14 +10,14 @@ import numpy as np
 from .. import backend
 from ..tensor import Tensor
 from .derivatives import TABLE
-from .elementwise import positive
 from .indexing import gather_rows, span
-from .recording import INTEGERS, Like, as_tensor, axis_of, explain, record, same_place
+from .recording import INTEGERS, Like, as_tensor, astype, axis_of, explain, record, same_place
 
 
 def reshape(x: Like, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
     """The same elements in another shape; one length may be -1. With `copy` they share no memory with those of x."""
-    x = as_tensor(x) if not copy else positive(x)
+    x = as_tensor(x)
+    x = astype(x, x.dtype, copy=True) if copy else x
     try:
         out = backend.of(x.data).reshape(x.data, shape if isinstance(shape, INTEGERS) else tuple(shape))
     except Exception as error:
