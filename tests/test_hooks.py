@@ -117,7 +117,8 @@ def test_a_leaf_keeps_its_gradient_anyway_and_what_is_not_recorded_has_none() ->
     x.retain_grad()
     (x * 2).backward()
     assert x.grad.item() == 2
-    tg.ones(1).retain_grad()
+    with pytest.raises(GraphError, match="this one is not recorded"):
+        tg.ones(1).retain_grad()
     assert tg.ones(1).grad is None
 
 
@@ -130,3 +131,32 @@ def test_the_gradients_of_states_are_kept_where_an_unfolding_is_compiled() -> No
     h.retain_grad()
     (h * tg.tensor([[1.0], [2.0], [3.0]])).sum().backward()
     assert h.grad.tolist() == [[1], [2], [3]]
+
+
+def test_a_gradient_on_the_way_is_kept_as_the_hooks_leave_it_and_may_be_forgotten() -> None:
+    x = leaf([1.0, 2.0])
+    h = x * 3
+    h.retain_grad()
+    h.register_hook(lambda g: g * 10)
+    h.sum().backward(retain_graph=True)
+    assert h.grad.tolist() == [10, 10]
+    h.grad = None
+    assert h.grad is None
+    h.sum().backward()
+    assert h.grad.tolist() == [10, 10]
+
+
+def test_a_hook_that_is_there_twice_is_removed_once_by_each() -> None:
+    x = leaf(1.0)
+
+    def double(g: tg.Tensor) -> tg.Tensor:
+        return g * 2
+
+    first, second = x.register_hook(double), x.register_hook(double)
+    first.remove()
+    first.remove()
+    (x * 1).backward()
+    assert x.grad.item() == 2
+    second.remove()
+    (x * 1).backward()
+    assert x.grad.item() == 3

@@ -133,3 +133,23 @@ def test_a_cell_that_decomposes_matrices_runs_eagerly(device: str) -> None:
     close(found[:, 0], np.linalg.det(matrices.reshape(-1, 2, 2)))
     if device == "cpu":
         assert "linalg is not traced" in str(tg.explain(volume, tg.chain([4]), tg.asarray(matrices)))
+
+
+def test_norms_of_integers_do_not_overflow() -> None:
+    assert linalg.vector_norm(tg.asarray(np.array([100, 100], "i1"))).item() == pytest.approx(141.421, rel=1e-5)
+    assert linalg.vector_norm([-2, 4], ord=-1).item() == pytest.approx(4 / 3)
+    assert linalg.vector_norm([1, -3], ord=math.inf).dtype == np.float32
+    assert linalg.matrix_norm(tg.asarray(np.full((2, 2), 100, "i1")), ord=1).item() == 200
+
+
+def test_complex_matrices() -> None:
+    z = SQUARE + 1j * SQUARE.swapaxes(-1, -2)
+    positive = z @ z.conj().swapaxes(-1, -2) + np.eye(3)
+    close(linalg.cholesky(tg.asarray(positive), upper=True), np.linalg.cholesky(positive, upper=True))
+    close(tg.vecdot(tg.asarray(z), tg.asarray(z * 1j)), np.vecdot(z, z * 1j))
+    close(linalg.vector_norm(tg.asarray(z)), np.linalg.vector_norm(z))
+
+
+def test_another_mode_of_qr_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"linalg\.qr knows the modes 'reduced' and 'complete', not 'r'"):
+        linalg.qr(tg.ones((2, 2)), mode="r")

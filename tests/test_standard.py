@@ -130,3 +130,8 @@ def test_names_of_pytorch_are_told_by_those_of_the_array_api() -> None:
             thing = getattr(thing, part)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'$"):
         tg.nothing
+
+
+def test_each_nan_is_another_element() -> None:
+    assert tg.unique_values([np.nan, 1.0, np.nan]).shape == (3,)
+    assert tg.unique_counts([np.nan, 1.0, np.nan]).counts.tolist() == [1, 1, 1]

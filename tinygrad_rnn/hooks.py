@@ -10,7 +10,7 @@ from weakref import WeakSet
 hooked: WeakSet[Any] = WeakSet()  # the nodes that have hooks; the hooks are the nodes' own, for they may hold them
 
 
-class Hook(partial[None]):
+class Hook(partial[Any]):
     """A hook that is there: `remove()`, or a call, takes it away."""
 
     remove = partial.__call__
@@ -30,19 +30,15 @@ def add_hook(node: Any, hook: Callable[[Any], Any]) -> Hook:
     """Call `hook` with the whole gradient of a node's result; what it returns, if not None, replaces the gradient."""
     if node not in hooked:
         hooked.add(node)
-        node.hooks = []
-    node.hooks.append(hook)
-    return Hook(_remove, node.hooks, hook)
-
-
-def _remove(hooks: list[Any], hook: Any) -> None:
-    if hook in hooks:
-        hooks.remove(hook)
+        node.hooks = {}
+    key = object()  # a function may be there twice
+    node.hooks[key] = hook
+    return Hook(node.hooks.pop, key, None)
 
 
 def retained(node: Any) -> Retained | None:
     """The hook of a node that keeps its gradient, if there is one."""
-    return next((hook for hook in node.hooks if type(hook) is Retained), None) if node in hooked else None
+    return next((hook for hook in node.hooks.values() if type(hook) is Retained), None) if node in hooked else None
 
 
 def run_hooks(node: Any, g: Any, tensors: Any, create_graph: bool) -> Any:
@@ -56,7 +52,7 @@ def run_hooks(node: Any, g: Any, tensors: Any, create_graph: bool) -> Any:
         TypeError, ValueError: a hook returned no Tensor, or one of another shape.
     """
     wrapped = g if create_graph else tensors.wrap(g)
-    for hook in list(node.hooks):
+    for hook in sorted(node.hooks.values(), key=lambda hook: type(hook) is Retained):  # which comes last
         changed = hook(wrapped)
         if changed is None:
             continue

@@ -29,6 +29,11 @@ SlogdetResult = namedtuple("SlogdetResult", ["sign", "logabsdet"])
 SVDResult = namedtuple("SVDResult", ["U", "S", "Vh"])
 
 
+def _floating(x: Like) -> Tensor:
+    x = ops.as_tensor(x)
+    return x if x.dtype.kind in "fc" else ops.astype(x, DEFAULT_FLOAT)
+
+
 def _forward(name: str, *operands: Like, **options: Any) -> Any:
     """A function of the backend's linalg: a Tensor, or a tuple of Tensors.
 
@@ -36,10 +41,9 @@ def _forward(name: str, *operands: Like, **options: Any) -> Any:
         GraphError: an operand is recorded, for there is no derivative.
         ValueError: no such matrix, or a singular one.
     """
-    tensors = [ops.as_tensor(x) for x in operands]
+    tensors = [_floating(x) for x in operands]
     if thread.now.recording and any(x.node is not None for x in tensors):
         raise GraphError(f"linalg.{name} is forward only: it has no derivative; give it .detach(), or use no_grad()")
-    tensors = [x if x.dtype.kind in "fc" else ops.astype(x, DEFAULT_FLOAT) for x in tensors]
     ops.recording.one_device(f"linalg.{name}", tensors)
     function = getattr(backend.of(tensors[0].data).linalg, name)
     try:
@@ -78,6 +82,8 @@ def eigvalsh(x: Like, /) -> Tensor:
 
 def qr(x: Like, /, *, mode: str = "reduced") -> QRResult:
     """x = Q R, the columns of Q orthonormal, R upper triangular; `mode` may be "complete". Forward only."""
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"linalg.qr knows the modes 'reduced' and 'complete', not {mode!r}")
     return QRResult(*_forward("qr", x, mode=mode))
 
 
@@ -86,8 +92,8 @@ def pinv(x: Like, /, *, rtol: float | None = None) -> Tensor:
 
     Forward only.
     """
-    x = ops.as_tensor(x)
-    eps = np.finfo(x.dtype if x.dtype.kind in "fc" else DEFAULT_FLOAT).eps
+    x = _floating(x)
+    eps = np.finfo(x.dtype).eps
     return _forward("pinv", x, rcond=max(x.shape[-2:]) * eps if rtol is None else rtol)  # type: ignore[no-any-return]
 
 
@@ -112,9 +118,9 @@ def solve(x1: Like, x2: Like, /) -> Tensor:
 
 
 def cholesky(x: Like, /, *, upper: bool = False) -> Tensor:
-    """The lower triangular L of x = L L^T, or with `upper` its transpose. Forward only."""
+    """The lower triangular L of x = L L^H, or with `upper` L^H. Forward only."""
     lower: Tensor = _forward("cholesky", x)
-    return matrix_transpose(lower) if upper else lower
+    return matrix_transpose(Tensor(lower.data.conj())) if upper else lower
 
 
 def matrix_power(x: Like, n: int, /) -> Tensor:
@@ -153,7 +159,7 @@ def vector_norm(x: Like, /, *, axis: Axis = None, keepdims: bool = False, ord: f
     >>> vector_norm([3.0, 4.0]).item()
     5.0
     """
-    size = ops.abs(x)
+    size = ops.abs(_floating(x))
     if math.isinf(ord):
         return (ops.max if ord > 0 else ops.min)(size, axis=axis, keepdims=keepdims)
     if ord == 2:
@@ -171,7 +177,7 @@ def matrix_norm(x: Like, /, *, keepdims: bool = False, ord: float | str | None =
     Raises:
         ValueError: no such norm.
     """
-    x = ops.as_tensor(x)
+    x = _floating(x)
     if ord in ("fro", None):
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord in ("nuc", 2, -2):

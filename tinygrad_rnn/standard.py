@@ -98,7 +98,7 @@ def _unique(x: Like) -> list[Tensor]:
     x = ops.as_tensor(x)
     xp = backend.of(x.data)
     values, first, back, counts = xp.unique(
-        xp.reshape(x.data, (-1,)), return_index=True, return_inverse=True, return_counts=True
+        xp.reshape(x.data, (-1,)), return_index=True, return_inverse=True, return_counts=True, equal_nan=False
     )
     return [*map(Tensor, (values, first, xp.reshape(back, x.shape), counts))]
 

@@ -69,7 +69,7 @@ class Node:
 
     __slots__ = ("__weakref__", "hooks", "parents", "row", "saved", "scope", "serial", "shape")
 
-    hooks: list[Callable[[Any], Any]]  # unset on the many nodes that have none
+    hooks: dict[Any, Callable[[Any], Any]]  # unset on the many nodes that have none
 
     def __init__(
         self,

@@ -103,8 +103,10 @@ class Tensor:
             ours, theirs = getattr(self, what), getattr(grad, what)
             if ours != theirs:
                 raise ValueError(f".grad must have the Tensor's {what} {ours}, not {theirs}")
-        if type(self.node) is Leaf:  # None is what other Tensors have
+        if type(self.node) is Leaf:
             self.node.grad = grad if grad is None or grad.requires_grad else grad.data
+        elif kept := hooks.retained(self.node):
+            kept.grad = None
 
     # Gradients.
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -150,7 +152,7 @@ class Tensor:
         >>> h.grad.tolist()
         [3.0, 3.0]
         """
-        if not self.is_leaf and hooks.retained(self.node) is None:
+        if type(self.node) is not Leaf and hooks.retained(self.node) is None:
             self.register_hook(hooks.Retained())
 
     def detach(self) -> Tensor:

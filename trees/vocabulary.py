@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,13 +127,17 @@ def _from_npz(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             words, vectors = archive["words"], archive["vec"]
-    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:  # TypeError: one plain array
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except Exception as error:  # of many kinds, where a file is damaged
         # Not NumPy's own words: they advise to unpickle.
         remedy = "numpy.savez(path, words=[...], vec=[[...], ...]) writes one"
         raise ValueError(f"{path} is no archive of plain arrays 'words' and 'vec'; {remedy}") from error
     if words.ndim != 1 or vectors.ndim != 2 or len(words) != len(vectors) or not vectors.size:
         shapes = f"words {words.shape} and vec {vectors.shape}"
         raise ValueError(f"{path}: {shapes} do not fit, expected [W] and [W, D], neither W nor D being 0")
+    if words.dtype.kind != "U":
+        raise ValueError(f"{path}: words holds {words.dtype}, expected text")
     if vectors.dtype.kind not in "fiu":
         raise ValueError(f"{path}: vec holds {vectors.dtype}, expected real numbers")
     return {word: row for word, row in zip(words.tolist(), vectors) if word in wanted}, vectors.shape[1]
@@ -143,7 +146,7 @@ def _from_npz(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]
 def _from_text(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]:
     table: dict[str, np.ndarray] = {}
     width = 0
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
             if number == 1 and _HEADER.fullmatch(line.rstrip()):
                 continue

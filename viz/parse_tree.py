@@ -33,6 +33,7 @@ def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | N
     if not isinstance(tree, Tree):
         raise TypeError(f"viz.tree draws a Tree, not a {type(tree).__name__}: trees.parse(text) makes one of brackets")
     labels, words, sizes = tree.arrays()
+    predictions = getattr(predictions, "tolist", lambda: predictions)()  # a Tensor, or an array
     if predictions is not None and len(predictions) != len(labels):
         raise ValueError(
             f"{len(predictions)} predictions for {len(labels)} nodes; give one per node in post-order, or None"

@@ -53,6 +53,7 @@ EDGES: dict[str, dict[str, str]] = {
 DEEP = 50
 # SVG is XML, in which control characters are forbidden: they become the pictures that Unicode has of them.
 _CONTROLS = {c: 0x2400 + c for c in range(32) if chr(c) != "\n"} | {ord("&"): "&amp;"}
+_CONTROLS |= dict.fromkeys((0xFFFE, 0xFFFF), 0xFFFD)  # so are these two
 _FORMATS = ("svg", "png", "pdf", "dot")
 
 

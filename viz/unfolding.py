@@ -97,7 +97,7 @@ def _texts(what: str, given: Texts, size: int) -> dict[int, str]:
         raise StructureError(
             f"{len(given)} {what} for {size} vertices; give one per vertex (None: no label), or a dict"
         )
-    pairs = given.items() if isinstance(given, Mapping) else enumerate(given)
+    pairs = given.items() if isinstance(given, Mapping) else enumerate(getattr(given, "tolist", lambda: given)())
     found = {v: str(text) for v, text in pairs if text is not None}
     for v in found:
         if not 0 <= v < size:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -69,3 +72,12 @@ def test_doctor_says_when_the_blas_leaves_wide_vectors_unused(call: Any, monkeyp
     assert "AVX-512" not in call("doctor").out
     monkeypatch.setattr(doctor, "threadpool_info", list)
     assert re.search(r"✓ +BLAS .* GFLOP/s", " ".join(call("doctor").out.split()))
+
+
+def test_doctor_speaks_where_its_marks_can_not_be_written() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "tinygrad_rnn", "doctor"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert found.returncode == 0
+    assert re.search(r"^\+ +Python ", found.stdout, re.MULTILINE)

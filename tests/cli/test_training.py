@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -247,3 +248,14 @@ def test_a_run_that_stops_early_says_why(data: Path, tmp_path: Path, call: Any) 
         "train", data, "--out", tmp_path / "run", *TRAIN, "--lr", "0", "--patience", "1", "--resume", "--epochs", "9"
     )
     assert "stopped after epoch 3: dev was never better than in 1 (--patience)\n" in again.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lock of a folder")
+def test_two_trainings_do_not_write_to_one_folder(data: Path, tmp_path: Path, call: Any) -> None:
+    out = tmp_path / "run"
+    with runs.claimed(out):
+        result = call("train", data, "--epochs", "1", "--out", out)
+    assert result.code == 1
+    assert f"another training writes to {out}; wait for it, or choose another --out" in " ".join(result.err.split())
+    assert not [*out.iterdir()]
+    assert call("train", data, "--epochs", "1", "--out", out).code == 0

@@ -208,3 +208,14 @@ def test_what_does_not_fit_is_refused() -> None:
         functional.cross_entropy(x, [-1, 0])
     with pytest.raises(ValueError, match=r"mse_loss: the prediction has shape \(2, 3\), the target \(2, 1\)"):
         functional.mse_loss(x, tg.zeros((2, 1)))
+
+
+def test_probabilities_of_an_array_keep_the_dtype_of_the_logits() -> None:
+    assert functional.cross_entropy(tg.ones((2, 3)), np.full((2, 3), 1 / 3)).dtype == np.float32
+
+
+@pytest.mark.parametrize("x", [10.0, 14.0, 17.0, 40.0])
+def test_binary_cross_entropy_is_exact_at_both_ends(x: float) -> None:
+    for logit, target in ((x, 1.0), (-x, 0.0)):
+        found = functional.binary_cross_entropy_with_logits(tg.tensor([logit]), [target]).item()
+        assert found == pytest.approx(math.log1p(math.exp(-x)), rel=1e-6)

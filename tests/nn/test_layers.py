@@ -96,3 +96,10 @@ def test_layer_norm_agrees_with_torch() -> None:
     np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(ours.weight.grad.numpy(), theirs.weight.grad.numpy(), rtol=1e-9)
     assert repr(ours) == "LayerNorm(5, eps=1e-05)"
+
+
+def test_layer_norm_is_over_one_axis_of_its_width() -> None:
+    with pytest.raises(ValueError, match=r"LayerNorm is over the last axis alone, .* not \(2, 3\)"):
+        nn.LayerNorm((2, 3))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"LayerNorm is over rows of 4, not of x \(2, 1\)"):
+        nn.LayerNorm(4)(tg.ones((2, 1)))

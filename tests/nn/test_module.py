@@ -215,3 +215,10 @@ def test_loading_what_fits_leaves_the_rest() -> None:
     assert net.first.weight.tolist() == before
     with pytest.raises(ValueError, match=r"Net can't load this state; misshapen: scale is \(1,\), not \(2,\)$"):
         net.load_state_dict({"scale": [3.0], "head.weight": [1.0]}, strict=False)
+
+
+def test_modules_are_found_in_lists_of_lists_and_a_list_that_holds_itself_ends() -> None:
+    net = nn.Module()
+    net.grid = [[nn.Linear(1, 1, bias=False)], {"a": (nn.Linear(1, 1, bias=False),)}]
+    net.grid.append(net.grid)
+    assert [name for name, _ in net.named_parameters()] == ["grid.0.0.weight", "grid.1.a.0.weight"]

@@ -87,6 +87,8 @@ def test_concat_of_repeated_rows_repeats_one_row() -> None:
         ),
         (ValueError, lambda a: a[0].mT, r"matrix_transpose needs two axes or more, not shape \(3,\)"),
         (ValueError, lambda a: a[0].T, r"\.T is for matrices, not shape \(3,\); use \.mT or permute_dims"),
+        (ValueError, lambda a: tg.moveaxis(a, (0, 1), (0, 0)), "moveaxis.*: as many axes must come from as go to"),
+        (ValueError, lambda a: tg.moveaxis(a, (0, 1), 0), "moveaxis.*: as many axes must come from as go to"),
         (IndexError, lambda a: tg.moveaxis(a, 0, 7), r"moveaxis: axis 7 is out of range for shape \(2, 3\)"),
         (ValueError, lambda a: tg.broadcast_to(a, (4, 4)), r"broadcast_to\(\[2, 3\] float32, tuple \(4, 4\)\): "),
         (ValueError, lambda a: tg.flip(a, axis=5), r"flip\(\[2, 3\] float32\): axis 5"),

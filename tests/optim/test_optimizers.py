@@ -160,6 +160,8 @@ def test_a_state_of_other_groups_or_shapes_is_refused() -> None:
         optim.Adam([a, b]).load_state_dict(saved)
     with pytest.raises(ValueError, match=r"exp_avg of parameter 0 has shape \(2,\), the parameter \(1,\)"):
         optim.Adam([b]).load_state_dict(saved)
+    with pytest.raises(ValueError, match="the saved optimiser has a state for parameter 7, this one 1 parameters"):
+        optim.Adam([a]).load_state_dict({**saved, "state": {7: {}}})
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,32 @@ def test_a_vocabulary_shows_its_first_words() -> None:
 
 def test_one_tree_has_a_vocabulary_too() -> None:
     assert Vocabulary.from_trees(parse("(1 (2 b) (3 a))")).words == ("<unk>", "a", "b")
+
+
+def test_a_text_may_begin_with_a_byte_order_mark_and_hold_words_that_are_no_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_bytes("\ufeffa 1 2\n".encode() + b"\xff\xfe 3 4\nb 5 6\n")
+    rows, found = load_vectors(path, Vocabulary(["a", "b"]))
+    assert found[-2:].all()
+    assert rows[-2:].tolist() == [[1, 2], [5, 6]]
+
+
+def test_an_archive_whose_words_are_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, words=np.array([b"a"]), vec=np.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"bad\.npz: words holds \|S1, expected text"):
+        load_vectors(path, Vocabulary(["a"]))
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+def test_a_damaged_archive_is_refused(tmp_path: Path, at: float) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, words=np.array(["a", "b"] * 50), vec=np.ones((100, 2)))
+    whole = bytearray(path.read_bytes())
+    place = int(len(whole) * at)
+    whole[place : place + 40] = bytes(40)
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"bad\.npz"):
+        load_vectors(path, Vocabulary(["a"]))
+    with pytest.raises(FileNotFoundError):
+        load_vectors(tmp_path / "none.npz", Vocabulary(["a"]))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import networkx
 import numpy as np
 import pytest
 
+import tinygrad_rnn as tg
 import trees
 import viz
 from viz import engine
@@ -90,3 +93,10 @@ def test_a_node_without_a_label_shows_what_was_predicted_and_is_not_judged() -> 
     ]  # fmt: skip
     assert "predicted" in picture.dot
     assert "predicted" not in viz.tree(trees.parse("( ( a) ( b))"), [1, 2, 3]).dot
+
+
+@pytest.mark.parametrize("wrap", [tg.asarray, np.asarray, list])
+def test_predictions_may_be_a_tensor_an_array_or_a_list(wrap: Any) -> None:
+    tree = trees.parse("(3 (2 It) (4 works))")
+    graph = viz.tree(tree, wrap([2, 3, 3])).to_networkx()
+    assert [data["label"] for _, data in graph.nodes(data=True)] == ["3", "2", "It", "3 ≠ 4", "works"]

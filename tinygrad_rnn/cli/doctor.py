@@ -31,8 +31,13 @@ def run() -> None:
     """Print the parts, one a row."""
     console = Console(highlight=False)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    yes, no = "✓", "–"
+    try:
+        (yes + no).encode(console.encoding)
+    except UnicodeEncodeError:
+        yes, no = "+", "-"
     for part in (python(), numpy(), blas(), c_compiler(), gpu(), array_library(), layout()):
-        mark = "[green]✓[/]" if part.found else "[yellow]–[/]"
+        mark = f"[green]{yes}[/]" if part.found else f"[yellow]{no}[/]"
         table.add_row(mark, part.name, Text(part.found or f"none: {part.missing}"))
     console.print(table)
 

@@ -24,6 +24,8 @@ def write_predictions(run: Path, file: str, device: str) -> None:
     """Write the trees of a file with predicted labels."""
     backend.set_default_device(device)
     model = runs.load_model(run)
+    if file == "-" and sys.stdin is None:
+        raise OSError("standard input is closed: give a file in place of -")
     given = trees.parse_all(sys.stdin.buffer.read(), "standard input") if file == "-" else trees.read(file)
     found = model.predict(given)
     for tree, classes in zip(given, found, strict=True):
@@ -91,5 +93,6 @@ def picture(
     found = model.predict([shown])[0]
     classes = [*[None] * (shown.size - len(found)), *found]
     labels = shown.arrays().labels
-    some = any(label != "" for label in labels)
-    return viz.tree(shown, [None if some and label == "" else c for c, label in zip(classes, labels, strict=True)])
+    judged = [isinstance(label, int) for label in labels]  # words were not learnt
+    some = any(judged)
+    return viz.tree(shown, [c if own or not some else None for c, own in zip(classes, judged, strict=True)])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,12 +147,35 @@ def refuse_labels(parts: Parts, data: str) -> None:
                     )
 
 
-def claim(folder: Path) -> None:
-    """Make the folder of a run, and see that files can be written there, before anything is computed.
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Make the folder of a run and see that files can be written there; inside, no other training writes there.
 
     Raises:
         OSError: it can't be made or written.
+        FileExistsError: another training writes there.
     """
+    _make(folder)
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(place)
+        raise FileExistsError(f"another training writes to {folder}; wait for it, or choose another --out") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(place)  # and with it the lock, as when the process dies
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.tmp"):  # by a run that was killed; no file takes an hour to write

@@ -53,11 +53,11 @@ def run(out: Path, resume: bool, device: str, epochs: int, patience: int, **opti
     model, optimizer = runs.start(settings, parts)
     if resume:
         refuse_other_options(runs.config(model), training.load(checkpoint).info["config"], out)
-    runs.claim(out)
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts._asdict().items())
     parameters = sum(p.size for p in model.classifier.parameters())
-    console.print(f"{settings.data}: {sizes} trees; {settings.cell}, {parameters:,} parameters")
-    with few_threads(), np.errstate(all="ignore"):  # a loss that overflows ends the run with one line of its own
+    # A loss that overflows ends the run with one line of its own.
+    with runs.claimed(out), few_threads(), np.errstate(all="ignore"):
+        console.print(f"{settings.data}: {sizes} trees; {settings.cell}, {parameters:,} parameters")
         try:
             for _ in epochs_of(console, model, optimizer, parts, out, epochs, patience, resume):
                 pass

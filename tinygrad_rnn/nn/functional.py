@@ -125,9 +125,10 @@ def cross_entropy(logits: Tensor, targets: Any, reduction: str = "mean", ignore_
     Tensor(1.3862944, dtype=float32)
     """
     logits = ops.as_tensor(logits)
-    targets = ids_of(targets, logits.device)
-    if targets.dtype.kind == "f" and targets.shape == logits.shape:
-        return _reduced("cross_entropy", -ops.sum(targets * ops.log_softmax(logits), axis=-1), reduction)
+    given = ids_of(targets, logits.device)
+    if given.dtype.kind == "f" and given.shape == logits.shape:
+        given = _same_shape("cross_entropy", logits, targets)
+        return _reduced("cross_entropy", -ops.sum(given * ops.log_softmax(logits), axis=-1), reduction)
     kept, counts, shape = _targets("cross_entropy", logits, targets, ignore_index)
     rows = logits if logits.ndim == 2 else ops.reshape(logits, (-1, logits.shape[-1]))
     losses = ops.cross_entropy(rows, Tensor(kept))
@@ -183,7 +184,8 @@ def mse_loss(prediction: Tensor, target: Any, reduction: str = "mean") -> Tensor
 def binary_cross_entropy_with_logits(logits: Tensor, targets: Any, reduction: str = "mean") -> Tensor:
     """-t log s(x) - (1 - t) log(1 - s(x)) for targets t from 0 to 1, exact for large |x|."""
     targets = _same_shape("binary_cross_entropy_with_logits", logits, targets)
-    return _reduced("binary_cross_entropy_with_logits", ops.softplus(logits) - logits * targets, reduction)
+    losses = targets * ops.softplus(-logits) + (1 - targets) * ops.softplus(logits)
+    return _reduced("binary_cross_entropy_with_logits", losses, reduction)
 
 
 def gaussian_nll(prediction: Tensor, target: Any, variance: float | Tensor = 1.0, reduction: str = "mean") -> Tensor:

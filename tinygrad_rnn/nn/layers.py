@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import ops
+from ..ops.recording import INTEGERS
 from ..tensor import Tensor
 from . import functional, init
 from .module import Module
@@ -113,12 +114,16 @@ class LayerNorm(Module):
     """
 
     def __init__(self, width: int, eps: float = 1e-5, device: str | None = None, dtype: Any = None) -> None:
+        if not isinstance(width, INTEGERS):
+            raise ValueError(f"LayerNorm is over the last axis alone, so its width is an integer, not {width!r}")
         self.eps = eps
         self.weight = ops.ones(width, dtype=dtype, device=device).requires_grad_()
         self.bias = ops.zeros(width, dtype=dtype, device=device).requires_grad_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Every row with mean 0 and variance 1, then scaled and shifted."""
+        if x.shape[-1:] != self.weight.shape:
+            raise ValueError(f"LayerNorm is over rows of {len(self.weight)}, not of x {x.shape}")
         return functional.layer_norm(x, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -58,14 +58,16 @@ class Module:
     # What it is made of.
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules that it holds itself, in the order of its attributes."""
-        for name, value in vars(self).items():
+        seen = {id(self)}
+        waiting = [*vars(self).items()][::-1]
+        while waiting:
+            name, value = waiting.pop()
             if isinstance(value, Module):
                 yield name, value
-                continue
-            items = enumerate(value) if isinstance(value, list | tuple) else ()
-            for key, item in value.items() if isinstance(value, dict) else items:
-                if isinstance(item, Module):
-                    yield f"{name}.{key}", item
+            elif isinstance(value, list | tuple | dict) and id(value) not in seen:
+                seen.add(id(value))
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                waiting += [(f"{name}.{key}", item) for key, item in items][::-1]
 
     def children(self) -> Iterator[Module]:
         """The modules that it holds itself."""

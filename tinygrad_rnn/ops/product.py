@@ -84,8 +84,9 @@ def linear(x: Like, weight: Like, bias: Like | None = None) -> Tensor:
 
 
 def vecdot(x1: Like, x2: Like, /, *, axis: int = -1) -> Tensor:
-    """The sum of products along an axis."""
-    return sum(multiply(x1, x2), axis=axis)
+    """The sum of products along an axis, of complex numbers those of x1 conjugated."""
+    a = as_tensor(x1)
+    return sum(multiply(Tensor(a.data.conj()) if a.dtype.kind == "c" else a, x2), axis=axis)
 
 
 def outer(x1: Like, x2: Like, /) -> Tensor:

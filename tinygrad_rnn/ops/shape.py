@@ -73,6 +73,8 @@ def moveaxis(x: Like, source: int | tuple[int, ...], destination: int | tuple[in
     """One axis, or several, moved to other positions."""
     x = as_tensor(x)
     start, end = ([axis_of("moveaxis", x, int(a)) for a in np.ravel(axes)] for axes in (source, destination))
+    if not len(start) == len(end) == len({*start}) == len({*end}):
+        raise explain(ValueError("as many axes must come from as go to, each once"), "moveaxis", x)
     order = [i for i in range(x.ndim) if i not in start]
     for at, axis in sorted(zip(end, start, strict=True)):
         order.insert(at, axis)

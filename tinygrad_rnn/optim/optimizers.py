@@ -141,6 +141,10 @@ class Optimizer:
             raise ValueError(f"the saved optimiser has groups of {found} parameters, this one of {sizes}")
         states: dict[Tensor, State] = {}
         for i, state in saved["state"].items():
+            if not 0 <= int(i) < len(params):
+                raise ValueError(
+                    f"the saved optimiser has a state for parameter {i}, this one {len(params)} parameters"
+                )
             p = params[int(i)]
             for key, value in state.items():
                 if hasattr(value, "shape") and tuple(value.shape) != p.shape:
