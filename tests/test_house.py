@@ -63,8 +63,8 @@ BUDGETS = {
     "program, what is remembered of cells": (400, [f"program.{m}" for m in "capture recall".split()]),
     "program, parts and the NumPy target": (500, [f"program.{m}" for m in "part machine meaning numpy_target".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
-    "program, runs and words": (1090, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
-    "the three packages": (10300, None),
+    "program, runs and words": (1060, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
+    "the three packages": (10280, None),
 }
 
 
