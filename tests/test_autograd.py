@@ -409,3 +409,21 @@ def test_a_write_between_a_checkpoint_and_its_backward_pass_is_noticed(inside: s
     tg.optim.SGD([w], lr=0.5).step()
     with pytest.raises(GraphError, match=r"saved an array of shape \(2, 2\) that was written in place since"):
         y.sum().backward()
+
+
+def test_a_checkpoint_keeps_nothing_that_was_computed_inside() -> None:
+    w = leaf(np.eye(64))
+
+    def fn(x: tg.Tensor) -> tg.Tensor:
+        for _ in range(3):
+            x = tg.tanh(tg.einsum("ij,jk->ik", x, w))
+        return x
+
+    y = tg.checkpoint(fn, tg.ones((8, 64), dtype="float64"))
+    (kept,) = y.node.parents[0].saved
+    assert {a.shape for a in kept} == {(8, 64), (64, 64)}
+    assert sum(a.shape == (8, 64) for a in kept) == 1  # the argument
+
+
+def test_gradcheck_takes_a_single_array() -> None:
+    assert tg.gradcheck(lambda x: x * x, tg.asarray(np.array([0.3, -0.2])).data)

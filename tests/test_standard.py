@@ -123,7 +123,7 @@ def test_a_tensor_knows_its_namespace() -> None:
 
 def test_names_of_pytorch_are_told_by_those_of_the_array_api() -> None:
     for name, ours in tg._FROM_PYTORCH.items():
-        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; the array API calls it {ours}"):
+        with pytest.raises(AttributeError, match=f"has no attribute '{name}'; here it is {ours}"):
             getattr(tg, name)
         thing: Any = tg
         for part in ours.split("."):

@@ -67,7 +67,7 @@ def __getattr__(name: str) -> Any:
         return explain
     if name == "linalg":  # few need it: others should not wait for its import
         return import_module(".linalg", __name__)
-    hint = f"; the array API calls it {_FROM_PYTORCH[name]}" if name in _FROM_PYTORCH else ""
+    hint = f"; here it is {_FROM_PYTORCH[name]}" if name in _FROM_PYTORCH else ""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 

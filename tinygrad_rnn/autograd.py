@@ -136,6 +136,7 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     """`fn(*args)`, of whose inner results nothing is kept: the backward pass computes them again.
 
     `fn` must give a Tensor or a tuple (NamedTuple) of Tensors and compute the same again; dropout draws the same masks.
+    So no optimiser may step in between: that is noticed where a derivative reads the parameter itself.
     Gradients flow to the arguments and to every Tensor that `fn` reaches (Chen et al. 2016, arXiv 1604.06174).
 
     >>> import tinygrad_rnn as tg
@@ -182,8 +183,10 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
         for role, value in pairs:
             if role >= 0 and isinstance(inside.parents[role], Leaf):
                 kept.append(value)
-            elif type(value) is list:  # what an unfolding, or a checkpoint, has read itself
-                kept += value
+            elif role == -3:
+                kept += [a for a, parent in zip(value, inside.parents, strict=True) if isinstance(parent, Leaf)]
+            elif type(value) is list:  # the leaves that an unfolding, or a checkpoint, has read itself
+                kept += [a for a in value if backend.known(a)]
     node = Node(Row("checkpoint", (), joint=again), tuple(outside), (kept,), None, tape.thread.now.scope)
     outs = [ops.output(t.data, node, i) if t.node is not None else t for i, t in enumerate(outputs)]
     if isinstance(result, Tensor):
@@ -220,7 +223,7 @@ def gradcheck(
     >>> gradcheck(lambda x: (x.tanh() * x).sum(), [tg.tensor([0.3, -0.2], dtype="float64", requires_grad=True)])
     True
     """
-    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    given = [inputs] if isinstance(inputs, Tensor) or backend.known(inputs) else inputs
     inputs = [x if isinstance(x, Tensor) else ops.tensor(x, requires_grad=True) for x in given]
     checked = [i for i, x in enumerate(inputs) if x.requires_grad]
     if not checked:

@@ -13,7 +13,12 @@ hooked: WeakSet[Any] = WeakSet()  # the nodes that have hooks; the hooks are the
 class Hook(partial[Any]):
     """A hook that is there: `remove()`, or a call, takes it away."""
 
-    remove = partial.__call__
+    def remove(self) -> None:
+        """Take it away, if it is still there."""
+        self()
+
+    def __repr__(self) -> str:
+        return "<Hook>"
 
 
 class Retained:

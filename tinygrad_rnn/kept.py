@@ -75,7 +75,7 @@ class ParameterGradients:
         levels[level] = g if level not in levels else levels[level] + g
 
     def of(self, parameter: Tensor, levels: int) -> Tensor:
-        """[levels, *parameter.shape], zeros where a level contributed nothing.
+        """[levels, *parameter.shape], zeros where a level contributed nothing, as to what only others read.
 
         Raises:
             ValueError: the Tensor requires no gradient, or no backward pass has come by it.
@@ -87,9 +87,7 @@ class ParameterGradients:
             raise ValueError(
                 "no backward pass has come by any parameter: call backward() on what depends on them first"
             )
-        found = self._found.get(node)
-        if found is None:
-            raise ValueError("there is no gradient by level of this parameter: no cell of the unfolding reads it")
+        found = self._found.get(node, {})
         out = ops.zeros((levels, *parameter.shape), dtype=parameter.dtype, device=parameter.device)
         for level, g in found.items():
             out.data[level] = g

@@ -256,3 +256,5 @@ def test_a_single_sequence_has_no_batch(layer: Any, options: Any) -> None:
         assert output.tolist() == tg.squeeze(expected, axis).tolist()
         for ours, theirs in zip(final if layer is nn.LSTM else [final], finals if layer is nn.LSTM else [finals]):
             assert ours.tolist() == theirs[:, 0].tolist()
+    if layer is not nn.LSTM:
+        assert rnn(x, nn.HiddenState(h))[0].tolist() == rnn(x, h)[0].tolist()

@@ -154,3 +154,9 @@ def test_a_copy_is_made_where_it_is_asked_for() -> None:
     w = tg.ones(2).requires_grad_()
     (tg.astype(w, w.dtype, copy=True) * 3 + tg.reshape(w, (2,), copy=True)).sum().backward()
     assert w.grad.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "float32"])
+@pytest.mark.parametrize("op", [tg.sum, tg.prod, tg.cumulative_sum, tg.cumulative_prod])
+def test_a_dtype_that_is_asked_for_is_that_of_the_result(op: Any, dtype: str) -> None:
+    assert op(tg.tensor([1, 2], dtype="int64"), dtype=dtype).dtype == np.dtype(dtype)

@@ -36,6 +36,11 @@ A, B, V = RNG.standard_normal((2, 3)), RNG.standard_normal((3, 4)), RNG.standard
         (lambda a, b, v: tg.einsum("...ij,jk->...ik", tg.stack([a, a]), b), np.stack([A @ B] * 2)),
         (lambda a, b, v: tg.einsum("...i,...i", tg.stack([a, a]), v), np.stack([A @ V] * 2)),
         (lambda a, b, v: tg.einsum("i...,i...->...", a, a[:, 0]), (A * A[:, :1]).sum(0)),
+        (
+            lambda a, b, v: tg.einsum("...i,...i->...", tg.stack([a, a, a], axis=1), a[:, None]),
+            (A * A).sum(1)[:, None] * np.ones(3),
+        ),
+        (lambda a, b, v: tg.einsum("...i,...i->...", tg.stack([a, a], axis=0), a), np.stack([(A * A).sum(1)] * 2)),
         (lambda a, b, v: tg.einsum("...ii->...i", tg.stack([a[:, :2]] * 2)), np.stack([np.diag(A)] * 2)),
         (lambda a, b, v: tg.linear(a, tg.permute_dims(b, (1, 0))), A @ B),
         (lambda a, b, v: tg.linear(v, b.T, b[0]), V @ B + B[0]),

@@ -28,6 +28,14 @@ X = np.arange(24.0).reshape(2, 3, 4)
         (lambda x: x[0].T, lambda x: x[0].T),
         (lambda x: tg.moveaxis(x, 0, -1), lambda x: np.moveaxis(x, 0, -1)),
         (lambda x: tg.moveaxis(x, (0, 1), (-1, 0)), lambda x: np.moveaxis(x, (0, 1), (-1, 0))),
+        (
+            lambda x: tg.moveaxis(tg.stack([x, x]), (0, 1), (1, 0)),
+            lambda x: np.moveaxis(np.stack([x, x]), (0, 1), (1, 0)),
+        ),
+        (
+            lambda x: tg.moveaxis(tg.stack([x, x]), (0, 2), (2, 1)),
+            lambda x: np.moveaxis(np.stack([x, x]), (0, 2), (2, 1)),
+        ),
         (lambda x: tg.broadcast_to(x[:, :1], (2, 3, 4)), lambda x: np.broadcast_to(x[:, :1], (2, 3, 4))),
         (lambda x: tg.flip(x), lambda x: np.flip(x)),
         (lambda x: tg.flip(x, axis=(0, -1)), lambda x: np.flip(x, (0, -1))),

@@ -251,6 +251,11 @@ CHOICES = {
     "two of one comparison": lambda x, h, k: tg.where(x > 0, x, 0.0) + tg.where(x > 0, h, 0.0) + x,
     "a safe logarithm": lambda x, h, k: tg.where(x > 0, tg.log(tg.where(x > 0, x, 1.0)), 0.0) + h * 0.5,
     "a safe quotient": lambda x, h, k: tg.where(x > 0, h / tg.where(x > 0, x, 1.0), 0.0),
+    "a number as a condition": lambda x, h, k: tg.where(x * 0.4, 1.0, x) + tg.where(h, h * 0.5, 1.0),
+    "numbers that choose between bools": lambda x, h, k: tg.astype(tg.where(x * 0.4, x > 0, h < 1), x.dtype) + h + x,
+    "infinity of either sign": lambda x, h, k: (
+        tg.astype(tg.isinf(tg.where(k, tg.inf, tg.where(x > 0, -tg.inf, h))), x.dtype) + x
+    ),
     "masks of masks": lambda x, h, k: tg.where(
         tg.logical_or(tg.logical_and(k, x > 0), tg.where(k, h > 0, x < 0)), tg.where(k, x, h), -h
     ),
@@ -278,6 +283,30 @@ def test_choices_between_elements_of_many_short_rows(target: str, dtype: str, wi
 
 
 # Results
+
+
+@pytest.mark.parametrize("view", [lambda w: w.T, lambda w: w.reshape(W, W), lambda w: w[:W]])
+def test_a_write_to_what_a_cell_reads_as_a_view_is_noticed(view: Any) -> None:
+    w = leaf(W, W)
+    seen = view(w)
+    cell = tg.cell(arity=1, state={"h": W})(lambda x, kids: tg.tanh(x + kids[0].h @ seen))
+    h = tg.unfold(cell, tg.chain([3]), leaf(3, W)).all().h
+    w.grad = tg.asarray(np.ones((W, W)))
+    tg.optim.SGD([w], lr=0.5).step()
+    with pytest.raises(tg.GraphError, match="was written in place since"):
+        h.sum().backward()
+
+
+def test_a_replay_starts_from_the_initial_state_that_was_given() -> None:
+    cell, x, found = Plain(), leaf(3, W), []
+    start = State(leaf(1, W, seed=3))
+    for where in ("eager", "NumPy"):
+        with running(where):
+            h = tg.unfold(cell, tg.chain([3]), x, initial=start).all().h
+            (slope,) = tg.grad((h * h).sum(), start.h, create_graph=True)
+            found.append([slope.numpy(), *gradients([slope], [start.h, x])])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11)
 
 
 @targets

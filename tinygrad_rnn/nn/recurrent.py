@@ -119,7 +119,7 @@ class Recurrent(Module):
         """One sequence, [T, I]: a batch of it alone."""
         several = len(self.cells[0][0].State._fields) > 1
         if state is not None:
-            state = tuple(ops.expand_dims(h, axis=1) for h in (state if several else [state]))
+            state = tuple(ops.expand_dims(h, axis=1) for h in ([state] if hasattr(state, "shape") else state))
         axis = 0 if self.batch_first else 1
         output, state = self.forward(ops.expand_dims(x, axis=axis), state)
         state = CellState(*(ops.squeeze(h, 1) for h in state)) if several else ops.squeeze(state, 1)

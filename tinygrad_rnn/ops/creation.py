@@ -38,8 +38,7 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None, *, copy: bo
     made = as_tensor(data, dtype).detach()
     if dtype is not None and made.dtype != np.dtype(dtype):
         made = Tensor(backend.of(made.data).astype(made.data, np.dtype(dtype)))
-    if device is not None and device != made.device:
-        return Tensor(backend.of(made.data).to(made.data, device))
+    made = made if device in (None, made.device) else Tensor(backend.of(made.data).to(made.data, device))
     return Tensor(made.data.copy()) if copy else made
 
 

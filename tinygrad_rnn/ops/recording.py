@@ -85,10 +85,7 @@ def output(out: Array, bundle: Node, number: int) -> Tensor:
 
 def plain(name: str, *operands: Like, **options: Any) -> Tensor:
     """An op without a derivative: nothing is recorded."""
-    if len(operands) == 2:
-        operands = promote(name, *operands)
-    else:
-        operands = tuple(as_tensor(x) for x in operands)
+    operands = promote(name, *operands) if len(operands) == 2 else tuple(map(as_tensor, operands))
     arrays = [x.data if isinstance(x, Tensor) else x for x in operands]
     xp = backend.of(next(a for a in arrays if backend.known(a)))
     try:
@@ -106,7 +103,7 @@ def astype(x: Like, dtype: Any, *, copy: bool = False) -> Tensor:
     x = as_tensor(x)
     dtype = np.dtype(dtype)
     if x.data.dtype == dtype:
-        return record(TABLE["positive"], x.data.copy(), (x.node,), ()) if copy else x
+        return record(TABLE["positive"], backend.of(x.data).astype(x.data, dtype), (x.node,), ()) if copy else x
     parent = x.node if dtype.kind == "f" else None
     return record(TABLE["astype"], backend.of(x.data).astype(x.data, dtype), (parent,), (x.data.dtype,))
 

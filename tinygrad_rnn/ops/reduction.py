@@ -45,14 +45,16 @@ def sum(x: Like, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fa
     """
     x = as_tensor(x) if dtype is None else astype(x, dtype)
     out, axes, _ = _reduce("sum", x, axis, keepdims)
-    return record(TABLE["sum"], out, (x.node,), (axes, x.data.shape))
+    made = record(TABLE["sum"], out, (x.node,), (axes, x.data.shape))
+    return made if dtype is None else astype(made, dtype)  # of small integers it is int64
 
 
 def prod(x: Like, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """The product over axes, in a dtype; its derivative is exact at zeros."""
     x = as_tensor(x) if dtype is None else astype(x, dtype)
     out, axes, _ = _reduce("prod", x, axis, keepdims)
-    return record(TABLE["prod"], out, (x.node,), (x.data, axes))
+    made = record(TABLE["prod"], out, (x.node,), (x.data, axes))
+    return made if dtype is None else astype(made, dtype)
 
 
 def max(x: Like, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -118,16 +120,16 @@ def argmin(x: Like, /, *, axis: int | None = None, keepdims: bool = False) -> Te
 
 def cumulative_sum(x: Like, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """The running sums along an axis (which may be left out for one axis), in a dtype."""
-    return _cumulative("cumulative_sum", x if dtype is None else astype(x, dtype), axis, include_initial, 0)
+    return _cumulative("cumulative_sum", x, axis, dtype, include_initial, 0)
 
 
 def cumulative_prod(x: Like, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """The running products along an axis; the derivative is exact at zeros and costs the square of the length."""
-    return _cumulative("cumulative_prod", x if dtype is None else astype(x, dtype), axis, include_initial, 1)
+    return _cumulative("cumulative_prod", x, axis, dtype, include_initial, 1)
 
 
-def _cumulative(name: str, x: Like, axis: int | None, include_initial: bool, initial: int) -> Tensor:
-    x = as_tensor(x)
+def _cumulative(name: str, x: Like, axis: int | None, dtype: Any, include_initial: bool, initial: int) -> Tensor:
+    x = as_tensor(x) if dtype is None else astype(x, dtype)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"{name}: name the axis, since the shape is {x.shape}")
@@ -136,6 +138,7 @@ def _cumulative(name: str, x: Like, axis: int | None, include_initial: bool, ini
     xp = backend.of(x.data)
     saved = (x.data, at) if TABLE[name].keeps_tensors else (at,)
     out = record(TABLE[name], getattr(xp, name)(x.data, axis=at), (x.node,), saved)
+    out = out if dtype is None else astype(out, dtype)
     if not include_initial:
         return out
     first = Tensor(xp.full((), initial, dtype=out.dtype))

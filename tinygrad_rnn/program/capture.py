@@ -99,7 +99,7 @@ class Reach:
             self._contents.append((thing, copy.copy(thing)))
         for fetch, container, key, part in _parts(thing, kind):
             self._checks.append((fetch, container, key, part))
-            if fetch is not _size:
+            if fetch not in (_size, _attributes):
                 self._prints.append(key if isinstance(key, CONSTANTS) else repr(key))
                 self._visit(part, depth + 1, _path(path, thing, kind, key))
 
@@ -245,7 +245,7 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
         spaces += [thing.__globals__[name] for name in known]
         for space in spaces:  # what it names in modules and classes, and in those within these: it grows as it is read
             for owner in _own(space):
-                yield _size, vars(owner), None, len(vars(owner))
+                yield _attributes, vars(owner), None, _attributes(vars(owner), None)
                 for name in names:
                     if name in vars(owner):
                         part = vars(owner)[name]
@@ -266,7 +266,7 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
                 yield operator.getitem, thing, key, value
         fields = hasattr(thing, "_fields")  # a NamedTuple, whose class has much that is not the user's
         for owner in _own(type(thing)):  # the code of its methods, and the constants beside and in it
-            yield _size, vars(owner), None, len(vars(owner))
+            yield _attributes, vars(owner), None, _attributes(vars(owner), None)
             for name, value in vars(owner).items():
                 method = isinstance(value, (types.FunctionType, *METHODS))
                 if (method and not (fields and name.startswith("_"))) or not (fields or name.startswith("__")):
@@ -281,8 +281,13 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
 
 
 def _size(container: Any, _: Any) -> int:
-    """How much there is in a container, or among the attributes of something: what is new in it has no name yet."""
+    """How much there is in a container, or among the attributes of an object: what is new in it has no name yet."""
     return len(container)
+
+
+def _attributes(space: Any, _: Any) -> int:
+    """The same of a class or a module, without what Python itself notes there, such as at the first copy."""
+    return len(space) - ("__slotnames__" in space) - ("__annotations__" in space)
 
 
 def _path(path: str, thing: Any, kind: Any, key: Any) -> str:

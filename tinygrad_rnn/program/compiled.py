@@ -14,7 +14,7 @@ from ..cell import State, name_of
 from ..now import Scope, mode, within
 from ..schedule import Schedule
 from ..structure import Ids, Structure
-from ..tape import Node, Row
+from ..tape import Leaf, Node, Row
 from ..tensor import Tensor
 from ..unfold import Unfolding, begin, step_through
 from .graph import Untraceable
@@ -118,13 +118,14 @@ class Prepared:
         parents = list(dict.fromkeys([t.node for t in sources if t.node is not None]))
         if not parents:
             return None
-        kept = [t.data for t in self.given if t.is_leaf]  # so that a write to one in between is noticed
+        kept = tuple([t.data for t in self.given])  # so that a write to one in between is noticed
+        leaves = [t.data for t in self.given if type(t.node) is Leaf]  # and by a checkpoint around it too
         names = " and ".join(dict.fromkeys([name_of(cell) for cell in self.cells.values()]))
         scope = Scope(names, -1, tape.thread.now.scope, line=f"cell {names}")
-        return Node(PROGRAM, tuple(parents), (Backward(self, running, parents, unfolding), kept), None, scope)
+        return Node(PROGRAM, tuple(parents), (Backward(self, running, parents, unfolding), kept, leaves), None, scope)
 
 
-def _backward(xp: Any, g: dict[int, Any], needed: list[bool], work: Any, kept: Any) -> list[Any]:
+def _backward(xp: Any, g: dict[int, Any], needed: list[bool], work: Any, kept: Any, leaves: Any) -> list[Any]:
     return work.recorded(g, needed, kept) if xp is tape.tensors else work(g, needed)  # type: ignore[no-any-return]
 
 
@@ -220,14 +221,13 @@ class Backward:
             )
         return now.twin(cell, before.tensors.__getitem__).cell
 
-    def recorded(self, g: dict[int, Any], needed: list[bool], kept: list[np.ndarray]) -> list[Any]:
+    def recorded(self, g: dict[int, Any], needed: list[bool], kept: tuple[np.ndarray, ...]) -> list[Any]:
         """The derivative recorded: of the eager unfolding of the same Tensors.
 
         Raises:
             GraphError: one of them has another array than it had when they were unfolded.
         """
-        leaves = [t for t in self.prepared.given if t.is_leaf]
-        if any(t.data is not array for t, array in zip(leaves, kept, strict=True)):
+        if any(t.data is not array for t, array in zip(self.prepared.given, kept, strict=True)):
             names = " and ".join(map(name_of, self.prepared.cells.values()))
             raise tape.GraphError(
                 f"a Tensor that {names} was unfolded with was assigned to since, and a backward pass that is recorded "

@@ -31,8 +31,8 @@ _C = {
     "not_equal": "{0} != {1}", "less": "{0} < {1}", "less_equal": "{0} <= {1}", "greater": "{0} > {1}",
     "greater_equal": "{0} >= {1}", "logical_and": "({0} != 0) & ({1} != 0)", "logical_or": "({0} != 0) | ({1} != 0)",
     "logical_xor": "!{0} != !{1}", "logical_not": "!{0}", "bitwise_and": "{0} & {1}", "bitwise_or": "{0} | {1}",
-    "bitwise_xor": "{0} ^ {1}", "bitwise_invert": "!{0}", "isfinite": "isfinite({0})", "isinf": "isinf({0})",
-    "isnan": "isnan({0})", "where": "real_where({0}, {1}, {2})",
+    "bitwise_xor": "{0} ^ {1}", "bitwise_invert": "!{0}", "isfinite": "isfinite({0}) != 0", "isinf": "isinf({0}) != 0",
+    "isnan": "isnan({0}) != 0", "where": "real_where({0} != 0, {1}, {2})",
     "sign": "{0} != {0} ? {0} : ({0} > 0) - ({0} < 0)",
     "maximum": "{0} > {1} || {0} != {0} ? {0} : {1}", "minimum": "{0} < {1} || {0} != {0} ? {0} : {1}",
     "tanh": "real_tanh({0})", "sigmoid": "real_sigmoid({0})", "exp": "real_exp({0})", "abs": "fabs{s}({0})",
@@ -40,7 +40,7 @@ _C = {
     "logaddexp": "{0} == {1} ? {0} + (REAL)0.6931471805599453 : "
                  "({0} > {1} ? {0} : {1}) + log1p{s}(exp{s}(-fabs{s}({0} - {1})))",
 }  # fmt: skip
-_OF_BOOLS = {"add": "{0} | {1}", "where": "({0} & {1}) | (!{0} & {2})"}
+_OF_BOOLS = {"add": "{0} | {1}", "where": "(({0} != 0) & {1}) | (({0} == 0) & {2})"}
 
 
 def supported(step: Step, real: str) -> bool:
