@@ -210,7 +210,10 @@ def test_a_path_is_no_state_to_load() -> None:
 def test_loading_what_fits_leaves_the_rest() -> None:
     net = Net()
     before = net.first.weight.tolist()
-    net.load_state_dict({"scale": [3.0, 4.0], "head.weight": [1.0]}, strict=False)
+    left = net.load_state_dict({"scale": [3.0, 4.0], "head.weight": [1.0]}, strict=False)
+    assert left.unexpected_keys == ["head.weight"]
+    assert left.missing_keys == [name for name in net.state_dict() if name != "scale"]
+    assert net.load_state_dict(net.state_dict()) == ([], [])
     assert net.scale.tolist() == [3, 4]
     assert net.first.weight.tolist() == before
     with pytest.raises(ValueError, match=r"Net can't load this state; misshapen: scale is \(1,\), not \(2,\)$"):

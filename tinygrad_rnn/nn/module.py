@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +14,13 @@ from ..tensor import Tensor
 def Parameter(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """A Tensor of its own that requires a gradient: as an attribute of a module it is one of its parameters."""
     return ops.tensor(data, dtype, device, requires_grad=True)
+
+
+class LeftOut(NamedTuple):
+    """What `load_state_dict` has left out: names of the module, and names of what was given."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Module:
@@ -152,12 +159,15 @@ class Module:
         """Parameters and buffers by name, not recorded; they share the module's memory."""
         return {name: tensor.detach() for name, tensor, _ in self._named_tensors()}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LeftOut:
         """Write the values of a `state_dict()` into the parameters and buffers, whose dtype and device stay.
 
         Args:
             state: arrays, Tensors or PyTorch tensors by name, one for each entry of `state_dict()`.
             strict: whether unknown and missing entries are errors; without it they are left out.
+
+        Returns:
+            the names that were left out.
 
         Raises:
             ValueError: entries are unknown, missing, of another shape or no numbers; the message names all of them, and
@@ -173,9 +183,10 @@ class Module:
             raise TypeError(f"load_state_dict takes the arrays by name, not a {type(state).__name__}")
         own = self.state_dict()
         arrays = {name: _as_numpy(state[name]) for name in own if name in state}
+        left = LeftOut([n for n in own if n not in state], [str(n) for n in state if n not in own])
         problems = {
-            "unknown": [str(name) for name in state if strict and name not in own],
-            "missing": [name for name in own if strict and name not in state],
+            "unknown": left.unexpected_keys if strict else [],
+            "missing": left.missing_keys if strict else [],
             "misshapen": [
                 f"{name} is {array.shape}, not {own[name].shape}"
                 for name, array in arrays.items()
@@ -190,6 +201,7 @@ class Module:
             target = own[name].data
             target[...] = backend.of(target).from_numpy(array.astype(own[name].dtype))
             tape.wrote(target)
+        return left
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of its repr, before the modules below."""
