@@ -77,7 +77,7 @@ def test_a_function_may_give_a_tensor_a_tuple_or_its_state() -> None:
     assert unfolded(lambda x: (x, x * 2), two).c.tolist() == [[2], [2]]
     assert unfolded(lambda x: [x, x * 2], two).c.tolist() == [[2], [2]]
     assert unfolded(lambda x: {"c": x * 2, "h": x}, two).c.tolist() == [[2], [2]]
-    with pytest.raises(TypeError, match=r"cell <lambda> returned dict, not Tensors for \['h', 'c'\]"):
+    with pytest.raises(TypeError, match=r"cell <lambda> returned \['h'\], not Tensors for \['h', 'c'\]"):
         unfolded(lambda x: {"h": x}, two)
     with pytest.raises(ValueError, match=r"cell <lambda> returned 1 Tensors for the state \['h', 'c'\]"):
         unfolded(lambda x: x, two)

@@ -70,7 +70,9 @@ class FunctionCell:
         result = self.function(x, kids) if context is None else self.function(x, kids, context)
         if isinstance(result, Tensor):
             result = (result,)
-        if isinstance(result, dict) and result.keys() == self._widths.keys():
+        if isinstance(result, dict):
+            if result.keys() != self._widths.keys():
+                raise TypeError(f"cell {self.__name__} returned {[*result]}, not Tensors for {[*self._widths]}")
             return self.State(**result)
         if not isinstance(result, tuple | list):
             raise TypeError(

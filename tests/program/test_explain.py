@@ -199,7 +199,7 @@ def test_it_draws_nothing() -> None:
 # Inputs.
 def test_a_width_stands_for_rows_and_none_for_the_input_size_of_the_cell() -> None:
     cell, chain = nn.RNNCell(IN, H), tg.chain([5, 5])
-    pages = {str(tg.explain(cell, chain, x)) for x in (None, IN, tg.zeros((10, IN)))}
+    pages = {str(tg.explain(cell, chain, x)) for x in (None, IN, np.int64(IN), tg.zeros((10, IN)))}
     assert len(pages) == 1
     with pytest.raises(ValueError, match="inputs of 2 widths"):
         tg.explain({0: nn.NaryTreeLSTMCell(IN, H), 1: nn.NaryTreeLSTMCell(IN + 1, H)}, TYPED)

@@ -12,6 +12,7 @@ import numpy as np
 from .. import ops
 from ..cell import Cell, State, name_of
 from ..native import toolchain
+from ..ops.recording import INTEGERS
 from ..structure import Ids, Structure
 from ..tensor import Tensor
 from ..unfold import begin
@@ -231,11 +232,11 @@ def _reached(cells: Mapping[int, Cell]) -> list[Tensor]:
 
 def _explained(cell: Any, cells: Any, structure: Structure, rows: Any, *how: Any) -> Explanation:
     """What is found with these rows, or with zeros where there is but their width."""
-    if isinstance(rows, int):
+    if isinstance(rows, INTEGERS):
         rows = structure.ids, rows
-    if isinstance(rows, tuple) and isinstance(rows[1], int):
+    if isinstance(rows, tuple) and isinstance(rows[1], INTEGERS):
         like = next(iter((*_reached(cells), next(iter(cells.values())).initial()[0])))
-        rows = rows[0], ops.zeros((len(rows[0]), rows[1]), dtype=like.dtype, device=like.device)
+        rows = rows[0], ops.zeros((len(rows[0]), int(rows[1])), dtype=like.dtype, device=like.device)
     context, initial, keep = how
     run, schedule, ids, given = begin(cell, structure, rows, context, initial, keep, 0)
     names = " and ".join(dict.fromkeys(map(name_of, cells.values())))
