@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -12,7 +13,7 @@ import common
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.program.explain import Explanation, explanation
+from tinygrad_rnn.program.explain import Explanation
 
 
 class Product(NamedTuple):
@@ -53,7 +54,9 @@ def alone(
     """
     before = os.environ.get("TINYGRAD_RNN_COMPILE", "")
     os.environ["TINYGRAD_RNN_COMPILE"] = "1"  # cells may be measured eagerly, but only a program tells its products
-    products = [*products_of(explanation(cell, structure, inputs))]
+    with contextlib.redirect_stdout(None):
+        explained = tg.explain(cell, structure, inputs)
+    products = [*products_of(explained)]
     os.environ["TINYGRAD_RNN_COMPILE"] = before
     if linear is not None:
         n, k, m = linear

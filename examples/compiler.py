@@ -13,7 +13,6 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.program.c.target import CTarget
-from tinygrad_rnn.program.explain import explanation
 from tinygrad_rnn.program.graph import ancestors
 from tinygrad_rnn.program.machine import Machine
 
@@ -47,7 +46,22 @@ lengths = list(range(40, 60))
 sentences = tg.chain(lengths)  # 20 chains of 40 to 59 vertices
 words = tg.random.normal((sentences.size, IN))
 
-# 2. The trace: the cell is called on stand-ins.
+# 2. The explanation: what becomes of the cell, in a few words. The rest of this page shows how that comes about.
+title("tg.explain(gated, sentences, IN)")
+explained = tg.explain(gated, sentences, IN)
+
+# Not every cell can be traced. This one looks at numbers, and a stand-in has none. So it is told why, and what to do:
+
+
+@tg.cell(arity=1, state={"h": IN})
+def stubborn(x, kids):
+    return x if float(tg.sum(x)) > 0 else kids[0].h
+
+
+title("tg.explain(stubborn, sentences, IN)")
+tg.explain(stubborn, sentences, IN)
+
+# 3. The trace: the cell is called on stand-ins.
 #
 # The arrays in the Tensors x and kids[0].h are `Value`s, which have a shape and a dtype but no numbers. Every op that
 # meets one writes itself into a graph. W, U and V are stand-ins too. They were found by name, here as variables around
@@ -56,7 +70,6 @@ words = tg.random.normal((sentences.size, IN))
 # A vertex without a predecessor reads zeros in its slot. Where few do, as here, these zeros stand in front of all
 # states and are read like them. Where many do, as the leaves of trees, they are a *variant* of the cell: it is traced
 # once more with that slot empty, and what would be multiplied by zeros is not there.
-explained = explanation(gated, sentences, IN)
 plan = explained.groups[0].machine.plan
 trace = plan.trace
 
@@ -64,7 +77,7 @@ title("The trace: what the cell computes; n rows, however many a level has")
 for value in ancestors(trace.states):
     print(value)
 
-# 3. The derivative: the tape walks back over the trace.
+# 4. The derivative: the tape walks back over the trace.
 #
 # The call was recorded like any other. So the tape's own table of derivatives, which computes by NumPy in an ordinary
 # backward pass and on Tensors under create_graph=True, computes on Values here. There is no second set of derivatives.
@@ -80,7 +93,7 @@ for (what, *key), gradient in trace.gradients.items():  # of parameter i, or of 
     name = explained.parameters[0][key[0]][0] if what == "parameter" else f"kids[{key[0]}].{trace.fields[key[1]]}"
     print(f"the gradient of {name} is %{gradient.number}")
 
-# 4. The plan: what must wait for the loop over the levels, and what need not.
+# 5. The plan: what must wait for the loop over the levels, and what need not.
 #
 # Forward, the products of the inputs need no state: they come *before* the loop, as one product for all vertices. What
 # is needed for the next state is the *step*. What nobody recurs on, such as an output beside the state, comes *after*.
@@ -94,21 +107,6 @@ names = "before", "step", "after", "early", "back", "late"
 for name, section in zip(names, plan.sections):
     for step in section.steps:
         print(f"{name:8}{step.kind:9}{', '.join(f'%{v.number} {v.op}' for v in step.values)}")
-
-# 5. The explanation: the same in a few words, for any cell. If there is no program, it says why, and what to do.
-title("tg.explain(gated, sentences, IN)")
-print(explained)
-
-# Not every cell can be traced. This one looks at numbers, and a stand-in has none:
-
-
-@tg.cell(arity=1, state={"h": IN})
-def stubborn(x, kids):
-    return x if float(tg.sum(x)) > 0 else kids[0].h
-
-
-title("tg.explain(stubborn, sentences, IN)")
-tg.explain(stubborn, sentences, IN)
 
 # 6. C: each step of elementwise work becomes a function.
 #

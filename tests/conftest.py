@@ -32,9 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("ci" if "CI" in os.environ else "default")
-    backend.register(
-        "strict", strict.namespace, strict.StrictArray, to_numpy=lambda a: a.get(), from_numpy=strict.namespace.asarray
-    )
+    cupy, array = strict.namespace, strict.StrictArray
+    backend.register(backend.Backend("strict", cupy, array, to_numpy=lambda a: a.get(), from_numpy=cupy.asarray))
     try:
         backend.set_default_device(config.getoption("--device"))
     except backend.DeviceError as error:

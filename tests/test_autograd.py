@@ -73,7 +73,7 @@ def test_grad_can_be_set_and_checked() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             x.grad = wrong
-    with pytest.raises(GraphError, match=r"only a leaf .* has \.grad; use register_hook"):
+    with pytest.raises(GraphError, match=r"only a leaf .* has \.grad; on others, retain_grad\(\) keeps one"):
         y.grad = tg.ones(2, dtype="float64")
 
 

@@ -238,11 +238,10 @@ def standing_in(xp: Any) -> Iterator[None]:
         _thread.stand_in = before
 
 
-def register(*given: Any, **named: Any) -> Backend:
-    """Add an array library under a device name; see `Backend` for the arguments."""
-    found = Backend(*given, **named)
-    _by_type[found.array] = _by_name[found.name] = found
-    return found
+def register(added: Backend) -> Backend:
+    """Add an array library under its device name."""
+    _by_type[added.array] = _by_name[added.name] = added
+    return added
 
 
 def _register_cupy() -> Backend:
@@ -256,7 +255,7 @@ def _register_cupy() -> Backend:
             f"device 'cuda' needs CuPy and an NVIDIA GPU ({type(error).__name__}: {error}); "
             "pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', or use device='cpu'"
         ) from error
-    return register("cuda", cupy, cupy.ndarray, cupy.asnumpy, cupy.asarray, erf)
+    return register(Backend("cuda", cupy, cupy.ndarray, cupy.asnumpy, cupy.asarray, erf))
 
 
 def named(device: str | None) -> Backend:

@@ -75,10 +75,10 @@ class ParameterGradients:
         levels[level] = g if level not in levels else levels[level] + g
 
     def of(self, parameter: Tensor, levels: int) -> Tensor:
-        """[levels, *parameter.shape], zeros where a level contributed nothing, as to what only others read.
+        """[levels, *parameter.shape], zeros where a level contributed nothing.
 
         Raises:
-            ValueError: the Tensor requires no gradient, or no backward pass has come by it.
+            ValueError: the Tensor requires no gradient, or no backward pass has come by any.
         """
         node: Any = getattr(parameter, "node", None)
         if node is None:

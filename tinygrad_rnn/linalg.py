@@ -88,7 +88,7 @@ def qr(x: Like, /, *, mode: str = "reduced") -> QRResult:
 
 
 def pinv(x: Like, /, *, rtol: float | None = None) -> Tensor:
-    """The pseudo-inverse; singular values below `rtol` times the largest (by default M eps, N eps) count as 0.
+    """The pseudo-inverse; singular values below `rtol` times the largest (by default max(M, N) eps) count as 0.
 
     Forward only.
     """
@@ -129,7 +129,7 @@ def matrix_power(x: Like, n: int, /) -> Tensor:
 
 
 def matrix_rank(x: Like, /, *, rtol: float | None = None) -> Tensor:
-    """How many singular values are above `rtol` times the largest (by default M eps, N eps)."""
+    """How many singular values are above `rtol` times the largest (by default max(M, N) eps). Forward only."""
     values = svdvals(x)
     eps = float(np.finfo(values.dtype).eps)
     shape = ops.as_tensor(x).shape[-2:]

@@ -41,7 +41,7 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
     dtypes = [_dtype(x) for x in arrays_and_dtypes if not isinstance(x, bool | int | float | complex)]
     scalars = [x for x in arrays_and_dtypes if isinstance(x, bool | int | float | complex)]
     if not dtypes:
-        return ops.as_tensor(scalars[0]).dtype if len(scalars) == 1 else ops.as_tensor(scalars).dtype
+        return ops.as_tensor(scalars).dtype
     found = result_dtype(*dtypes)
     for scalar in scalars:
         found = promote("result_type", Tensor(np.zeros((), found)), scalar)[0].dtype
@@ -129,6 +129,7 @@ def unique_values(x: Like, /) -> Tensor:
     return _unique(x)[0]
 
 
+# Shifts.
 def bitwise_left_shift(x1: Like, x2: Like, /) -> Tensor:
     """x1 * 2^x2, of integers."""
     return plain("bitwise_left_shift", x1, x2)

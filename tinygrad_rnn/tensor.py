@@ -98,7 +98,7 @@ class Tensor:
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None and type(self.node) is not Leaf:
-            raise GraphError("only a leaf that requires a gradient has .grad; use register_hook on other Tensors")
+            raise GraphError("only a leaf that requires a gradient has .grad; on others, retain_grad() keeps one")
         for what in ("shape", "dtype", "device") if grad is not None else ():
             ours, theirs = getattr(self, what), getattr(grad, what)
             if ours != theirs:

@@ -146,7 +146,7 @@ def _from_npz(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]
 def _from_text(path: Path, wanted: set[str]) -> tuple[dict[str, np.ndarray], int]:
     table: dict[str, np.ndarray] = {}
     width = 0
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:  # a word may be no UTF-8
         for number, line in enumerate(file, 1):
             if number == 1 and _HEADER.fullmatch(line.rstrip()):
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -127,18 +126,27 @@ class Picture:
         graph = graphviz.Digraph(graph_attr=_GRAPH | {"rankdir": self.direction}, node_attr=_NODE, edge_attr=_EDGE)
         if self.caption:
             graph.attr("graph", label=_text(self.caption))
-        graphs = [*(graphviz.Digraph() for _ in self._groups), graph]  # the last: of what is in no group
-        for g, (label, _) in enumerate(self._groups):
-            graphs[g].body.append(f"\tsubgraph cluster_{g} {{\n")
-            graphs[g].attr("graph", label=_text(label), **_CLUSTER)
+        members: list[list[int]] = [[] for _ in range(len(self._groups) + 1)]  # the last: in no group
         for i, vertex in enumerate(self.vertices):
-            around = graphs[-1 if vertex.group is None else vertex.group]
-            around.node(str(i), **{"label": _text(vertex.label)} | VERTICES[vertex.kind])
-        inside: list[list[list[str]]] = [[] for _ in graphs]  # the lines of the groups in each, from the last one
-        for g, (_, parent) in reversed([*enumerate(self._groups)]):  # a group after those in it
-            whole = [*graphs[g].body, *chain(*reversed(inside[g])), "\t}\n"]
-            inside[-1 if parent is None else parent].append(whole)
-        graph.body += chain(*reversed(inside[-1]))
+            members[-1 if vertex.group is None else vertex.group].append(i)
+        inside: list[list[int]] = [[] for _ in members]
+        for g, (_, parent) in enumerate(self._groups):
+            inside[-1 if parent is None else parent].append(g)
+        waiting: list[int | None] = [len(self._groups)]  # groups to open; None: one to close
+        while waiting:
+            opened = waiting.pop()
+            if opened is None:
+                graph.body.append("\t}\n")
+                continue
+            g = opened
+            if g < len(self._groups):
+                graph.body.append(f"\tsubgraph cluster_{g} {{\n")
+                graph.attr("graph", label=_text(self._groups[g][0]), **_CLUSTER)
+            for i in members[g]:
+                vertex = self.vertices[i]
+                graph.node(str(i), **{"label": _text(vertex.label)} | VERTICES[vertex.kind])
+            for child in reversed(inside[g]):
+                waiting += [None, child]
         for source, target, label, kind, _ in self.edges:
             ends = (target, source) if kind == "against" else (source, target)
             graph.edge(*map(str, ends), _text(f" {label}") if label else None, **EDGES[kind])

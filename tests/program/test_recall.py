@@ -201,3 +201,16 @@ def test_a_cell_that_refers_to_itself_is_let_go_of() -> None:
     del cell
     gc.collect()
     assert gone() is None
+
+
+def test_a_trace_does_not_spoil_what_is_known_of_the_cell() -> None:
+    class Fresh(Plain):  # of a class that nothing has copied yet
+        pass
+
+    cell = Fresh()
+    known = recall.reach_of(cell)
+    agrees(cell, [cell.w])
+    assert "__slotnames__" in vars(Fresh)  # what Python notes when it first copies an object
+    assert recall.reach_of(cell) is known
+    Fresh.more = 1.0  # type: ignore[attr-defined]
+    assert not known.valid()

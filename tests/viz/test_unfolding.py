@@ -173,3 +173,10 @@ def test_the_leaves_of_a_deep_tree_stand_in_no_line(two_slots: Any) -> None:
 
     assert "rank=same" in comb(DEEP - 1).dot
     assert "rank=same" not in comb(DEEP).dot
+
+
+def test_outputs_may_be_a_tensor() -> None:
+    run = tg.unfold(tg.cell(arity=1, state={"h": 1})(lambda x, kids: kids[0].h + x), tg.chain([2]), tg.ones((2, 1)))
+    for given in (tg.asarray(np.array([7, 8])), np.array([7, 8]), [7, 8]):
+        labels = [data["label"] for _, data in viz.unfolded(run, outputs=given).to_networkx().nodes(data=True)]
+        assert {"7", "8"} <= set(labels)

@@ -27,18 +27,17 @@ def run(out: Path, seed: int, quick: bool) -> None:
     console = new_console()
     size, epochs = SIZES[quick]
     refuse_other_runs(out, out / "lstm")
-    with runs.claimed(out):  # now rather than after a training: can it be written?
-        pass
     if (out / training.MODEL).exists():
         console.print(f"{out} holds an older demo; this one takes its place")
     console.print(f"ListOps: what is the value of an expression such as [MAX 2 [MIN 4 7 ] 0 ]? {size:,} to learn from.")
     started = time.perf_counter()
     roots = {}
-    for cell, folder in (("tree-lstm", out), ("lstm", out / "lstm")):
-        settings = settings_of(cell, seed, size)
-        parts = runs.read_parts(settings)
-        model, optimizer = runs.start(settings, parts)
-        with runs.claimed(folder), few_threads():
+    with runs.claimed(out), few_threads():
+        for cell, folder in (("tree-lstm", out), ("lstm", out / "lstm")):
+            settings = settings_of(cell, seed, size)
+            parts = runs.read_parts(settings)
+            model, optimizer = runs.start(settings, parts)
+            folder.mkdir(exist_ok=True)
             for _ in epochs_of(console, model, optimizer, parts, folder, epochs, patience=None, name=f"{cell:9} "):
                 pass
             roots[cell] = report(console, folder, parts).root

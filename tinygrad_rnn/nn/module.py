@@ -142,11 +142,11 @@ class Module:
 
     def to(self, device: Any = None, dtype: Any = None) -> Self:
         """Move everything to a device, and what is floating to a dtype; the Tensors stay the same objects."""
-        if device is not None and not isinstance(device, str):  # as PyTorch takes it: a dtype alone
-            device, dtype = None, device
 
         def placed(tensor: Tensor) -> Tensor:
-            return tensor.detach().to(device, dtype if tensor.dtype.kind == "f" else None)
+            if tensor.dtype.kind == "f":
+                return tensor.detach().to(device, dtype)
+            return tensor.detach().to(device if isinstance(device, str) else None)
 
         for _, tensor, _ in self._named_tensors():
             grad = tensor.grad

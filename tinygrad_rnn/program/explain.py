@@ -175,7 +175,13 @@ def explain(
     """Print how `tg.unfold` would run a cell on a structure, or why it would run it op by op; nothing is run.
 
     Args:
-        cell, structure, inputs, context, initial, keep: as in `explanation`.
+        cell, structure, context, initial, keep: as in `tg.unfold`.
+        inputs: as in `tg.unfold`, or with the width I in place of rows, `I` or `(ids, I)`. None: the `input_size` of
+            the cell, at the vertices whose cell has one other than 0; if none has, no inputs, or such as make a cell
+            work that reads some: as wide as an axis of a Tensor that it reaches.
+
+    Returns:
+        what was printed, in parts.
 
     >>> import tinygrad_rnn as tg
     >>> @tg.cell(arity=1, state={"h": 4})
@@ -186,32 +192,6 @@ def explain(
       why     it branches on a value (...return kids[0].h if float(tg.sum(x)) > 0 else x)
       remedy  compute both sides, and choose between them row by row with tg.where
     """
-    found = explanation(cell, structure, inputs, context, initial, keep)
-    print(found)  # noqa: T201 - that is what it is for
-    return found
-
-
-def explanation(
-    cell: Cell | Mapping[int, Cell],
-    structure: Structure,
-    inputs: Tensor | tuple[Any, Tensor | int] | int | None = None,
-    context: Any = None,
-    initial: State | None = None,
-    keep: Sequence[str] = (),
-) -> Explanation:
-    """How `tg.unfold` would run a cell on a structure, or why it would run it op by op: what `explain` prints.
-
-    Args:
-        cell, structure, context, initial, keep: as in `tg.unfold`.
-        inputs: as in `tg.unfold`, or with the width I in place of rows, `I` or `(ids, I)`. None: the `input_size` of
-            the cell, at the vertices whose cell has one other than 0; if none has, no inputs, or such as make a cell
-            work that reads some: as wide as an axis of a Tensor that it reaches.
-
-    >>> import tinygrad_rnn as tg
-    >>> found = explanation(tg.nn.RNNCell(3, 4), tg.chain([5, 5]))
-    >>> found.groups[-1].products("before")
-    [Work(kind='product', text='x @ weight_ih.T', shapes='[n, 3] x [3, 4]', ops=1, gradient_of=())]
-    """
     cells = dict(cell) if isinstance(cell, Mapping) else {0: cell}
     rows = _fed(cells, cell, structure) if inputs is None else inputs
     found = _explained(cell, cells, structure, rows, context, initial, keep)
@@ -219,6 +199,7 @@ def explanation(
         lengths = dict.fromkeys(n for t in _reached(cells) for n in t.shape)
         tried = (_explained(cell, cells, structure, width, context, initial, keep) for width in lengths)
         found = next((other for other in tried if not other.reason), found)
+    print(found)  # noqa: T201 - that is what it is for
     return found
 
 
