@@ -22,6 +22,27 @@ def host(array: Any) -> np.ndarray:
     return backend.of(array).to_numpy(array)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.bool_])
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0,), (1,), (-1,), (0, 1), ()])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_sums_of_large_matrices_are_those_of_numpy(dtype: Any, axis: Any, keepdims: bool) -> None:
+    whole = np.random.default_rng(0).integers(-3, 4, (40, 30)).astype(dtype)  # integers: each order gives the same sum
+    repeated = np.broadcast_to(whole[:1], (40, 30))
+    for x in (whole, whole.T, whole[:, 3:20], whole[::-2], repeated, whole[:, :1], whole[:0]):
+        mine, theirs = backend.NUMPY.sum(x, axis=axis, keepdims=keepdims), np.sum(x, axis=axis, keepdims=keepdims)
+        assert mine.dtype == theirs.dtype
+        assert mine.shape == theirs.shape
+        assert np.array_equal(mine, theirs)
+
+
+def test_what_is_not_finite_stays_in_its_own_row_and_column_of_a_sum() -> None:
+    x = np.ones((40, 30))
+    x[7, 3], x[8, 4], x[9, 5], x[10, 5] = np.nan, np.inf, np.inf, -np.inf
+    for axis in (0, 1):
+        with np.errstate(invalid="ignore"):  # inf - inf
+            np.testing.assert_array_equal(backend.NUMPY.sum(x, axis=axis), np.sum(x, axis=axis))
+
+
 @pytest.mark.parametrize("name", ["tpu", "cpu:1", "cuda:x", "", "cuda:"])
 def test_a_device_that_does_not_exist_is_named(name: str) -> None:
     if not name:

@@ -198,13 +198,25 @@ def _repeated(x: Array, shape: tuple[int, ...]) -> Array:
     return out
 
 
+_add: Any = np.add.reduce
+
+
+def _sum(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """np.sum; of a matrix along one axis by a product with ones, in half the time or, if it is narrow, a tenth."""
+    along = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    if x.ndim != 2 or x.size < 256 or along not in (0, 1, -1) or x.dtype.char not in "fd":
+        return _add(x, axis, None, None, keepdims)
+    out: Array = x.dot(np.ones(x.shape[1], x.dtype)) if along else np.ones(len(x), x.dtype).dot(x)
+    return np.expand_dims(out, along) if keepdims else out
+
+
 def _reduction(ufunc: Any) -> Callable[..., Array]:
     return lambda x, axis=None, keepdims=False: ufunc.reduce(x, axis, None, None, keepdims)
 
 
 NUMPY = Backend("cpu", np, np.ndarray, lambda a: a, lambda a: a)
 vars(NUMPY).update(  # NumPy's own take longer to begin; these reductions know only axis and keepdims
-    {name: _reduction(ufunc) for name, ufunc in (("max", np.maximum), ("min", np.minimum), ("sum", np.add))},
+    {name: _reduction(ufunc) for name, ufunc in (("max", np.maximum), ("min", np.minimum))}, sum=_sum,
     broadcast_to=_repeated, matrix_transpose=lambda x: x.swapaxes(-1, -2), reshape=lambda x, shape: x.reshape(shape),
 )  # fmt: skip
 _by_type: dict[type, Backend] = {np.ndarray: NUMPY}
