@@ -18,15 +18,15 @@ from tinygrad_rnn.cli import runs
     ("arguments", "code", "message"),
     [
         (["train"], 2, "[Mm]issing argument.*DATA.*see --help"),
-        (["train", "x", "--what"], 2, "No such option: --what"),
+        (["train", "x", "--what"], 2, "No such option.*--what"),
         (["train", "x", "--hidden", "0"], 2, "--hidden"),
         (["train", "x", "--cell", "cnn"], 2, "'cnn'.*tree-lstm"),
         (["fly"], 2, "No such command 'fly'"),
         (["train", "x", "--dropout", "1"], 2, "--dropout.*1.0 is not in the range 0<=x<1"),
         (["train", "x", "--word-dropout", "-1"], 2, "--word-dropout.*-1.0 is not in the range 0<=x<1"),
         (["train", "x", "--clip", "0"], 2, "--clip.*0.0 is not in the range x>0"),
-        (["train", "x", "--seed", "-1"], 2, "--seed.*greater than or equal to 0"),
-        (["demo", "--seed", "-1"], 2, "--seed.*greater than or equal to 0"),
+        (["train", "x", "--seed", "-1"], 2, "--seed.*[ >=]0"),
+        (["demo", "--seed", "-1"], 2, "--seed.*[ >=]0"),
         (
             ["train", "x", "--cell", "lstmm"],
             2,
