@@ -43,7 +43,7 @@ def check_context(context: Any, examples: int) -> None:
     Raises:
         StructureError: the message says where in a tuple or a dict it is.
     """
-    waiting = [("", context)]
+    waiting = [] if context is None else [("", context)]
     for where, part in waiting:  # which grows as it is read
         if isinstance(part, Ragged) and len(part.lengths) != examples:
             raise StructureError(f"the context{where} has {len(part.lengths)} lengths for {examples} examples")

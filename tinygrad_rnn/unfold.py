@@ -59,7 +59,7 @@ class Unfolding:
         self._cells = Cells(cell, initial)
         self.cells, self.fields = self._cells.by_kind, self._cells.fields
         self._missing = Missing((0,), np.dtype(np.float32))
-        self.context, self._structure = mapped(as_tensors, context), structure
+        self.context, self._structure = None if context is None else mapped(as_tensors, context), structure
         self._rank: Ids = np.zeros(0, np.int64)  # public id -> internal row, of the structure given
         self.calls: list[Call] = []
         self.levels = 0  # how many are computed so far
