@@ -182,6 +182,10 @@ def test_growth_keeps_examples_without_vertices_and_refuses_a_wrong_number_of_ex
     run.advance(tg.ones((1, 1)), [[0]])
     assert run.structure.examples == 2
     assert run.last().h.tolist() == [[2], [0]]
-    with pytest.raises(tg.StructureError, match="2 examples for 1 new vertices"):
+    with pytest.raises(tg.StructureError, match="examples has 2 entries for 1"):
         run.advance(tg.ones((1, 1)), [[1]], examples=[0, 0])
+    with pytest.raises(tg.StructureError, match="vertex 2: there is no example -1"):
+        run.advance(tg.ones((1, 1)), [[1]], examples=[-1])
+    with pytest.raises(tg.StructureError, match="examples must be integers of one axis, not float64"):
+        run.advance(tg.ones((1, 1)), [[1]], examples=[0.7])
     assert run.advance(tg.ones((1, 1)), [[1]]).h.tolist() == [[3]], "the refused call left nothing behind"

@@ -76,8 +76,12 @@ def test_the_default_device_is_where_tensors_are_made(device: str) -> None:
 
 
 def test_what_is_no_array_is_refused() -> None:
-    with pytest.raises(TypeError, match="list is no array of NumPy or CuPy; convert it with numpy.asarray first"):
+    with pytest.raises(
+        TypeError, match="list is no array of NumPy or CuPy; numpy.asarray or tg.tensor makes one of it"
+    ):
         backend.of([1])
+    with pytest.raises(TypeError, match=r"Tensor is no array of NumPy or CuPy; a Tensor's .data takes y.data"):
+        backend.of(tg.ones(1))
     assert backend.of(np.float64(1)) is backend.NUMPY
     assert backend.known(np.ones(1))
     assert not backend.known(np.float64(1))

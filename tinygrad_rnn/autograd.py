@@ -37,6 +37,44 @@ def is_grad_enabled() -> bool:
     return tape.thread.now.recording
 
 
+def through_numpy(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a function of NumPy gives for the arrays of Tensors, as long as no gradient would get lost.
+
+    Raises:
+        GraphError: it computes floating numbers of a recorded Tensor.
+    """
+    recorded = False
+
+    def plain(value: Any) -> Any:
+        nonlocal recorded
+        if isinstance(value, list | tuple):
+            return type(value)(map(plain, value))
+        recorded = recorded or (isinstance(value, Tensor) and value.requires_grad)
+        return np.asarray(value) if isinstance(value, Tensor) else value
+
+    result = function(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
+    if recorded and is_grad_enabled():
+        for found in result if isinstance(result, list | tuple) else (result,):
+            if getattr(found, "dtype", np.dtype(bool)).kind in "fc":
+                name = function.__name__
+                raise GraphError(f"np.{name} of a recorded Tensor has no gradient: take tg's, or give it x.numpy()")
+    return result
+
+
+def rebound(x: Tensor) -> Tensor:
+    """The Tensor, unless `x += y` would leave a parameter as it is: that binds the name x to another Tensor.
+
+    Raises:
+        GraphError: it requires a gradient, and nothing is recorded now.
+    """
+    if type(x.node) is Leaf and not is_grad_enabled():
+        raise GraphError(
+            "+=, -=, *= and /= make a new Tensor, and leave the parameter as it is: take a step with tg.optim.SGD, or "
+            "by w.data = w.data - lr * w.grad.data"
+        )
+    return x
+
+
 def _seed(output: Tensor, gradient: Tensor | None) -> Tensor:
     """The gradient that a backward pass starts from."""
     if gradient is None:

@@ -303,7 +303,9 @@ def of(array: Array) -> Backend:
         return NUMPY
     if type(array).__module__.partition(".")[0] == "cupy":
         return _register_cupy()
-    raise TypeError(f"{type(array).__name__} is no array of NumPy or CuPy; convert it with numpy.asarray first")
+    name = type(array).__name__
+    remedy = "a Tensor's .data takes y.data" if name == "Tensor" else "numpy.asarray or tg.tensor makes one of it"
+    raise TypeError(f"{name} is no array of NumPy or CuPy; {remedy}")
 
 
 def known(value: object) -> bool:

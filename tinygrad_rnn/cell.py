@@ -168,6 +168,9 @@ class Cells:
             cell, state = self.of(kind)
             if getattr(state, "_fields", None) != self.fields:
                 raise TypeError(f"kind {kind}: its cell's state has other fields than the first's, {self.fields}")
+            for name, value, first in zip(self.fields, state, self.initial, strict=True):
+                if value.data.shape[1:] != first.data.shape[1:]:
+                    raise ValueError(f"kind {kind}: {name} {value.shape}, but of the first kind it is {first.shape}")
             if cell.arity is None or (structure.named and structure.slots <= cell.arity):
                 continue
             unread = (structure.slot < 0) | (structure.slot >= cell.arity)

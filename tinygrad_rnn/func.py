@@ -24,6 +24,8 @@ def _fresh(x: Any) -> Tensor:
 def _at(args: Sequence[Any], which: Which) -> tuple[list[Any], list[Tensor]]:
     """(the arguments with those of `which` made fresh, the fresh ones)."""
     chosen = (which,) if isinstance(which, int) else which
+    if not all(isinstance(i, int) for i in chosen):
+        raise TypeError("argnums are numbers of arguments: first make the derivative, then call it, as grad(f)(x)")
     full = list(args)
     for i in chosen:
         full[i] = _fresh(full[i])

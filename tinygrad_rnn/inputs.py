@@ -66,6 +66,18 @@ def ids_and_rows(inputs: Any, structure: Structure) -> tuple[Ids, Tensor | None]
     return ids, rows
 
 
+def examples_of(given: Any, start: int, count: int) -> Ids:
+    """The examples of new vertices, from id `start` on.
+
+    Raises:
+        StructureError: they are not as many integers from 0.
+    """
+    examples = ints("examples", given, count, kinds="iu")
+    if examples.min(initial=0) < 0:
+        raise StructureError(f"vertex {start + int(examples.argmin())}: there is no example {examples.min()}")
+    return examples
+
+
 def lists_of(predecessors: Any, arity: int | None) -> list[list[int]]:
     """The ids of the predecessors of each new vertex; with one slot, single ids will do.
 

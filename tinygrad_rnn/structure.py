@@ -317,7 +317,7 @@ def from_networkx(graph: networkx.DiGraph[Any], slot: str = "slot", reverse: boo
     kinds = [data.get("kind") for _, data in graph.nodes(data=True)]
     if 0 < sum(k is None for k in kinds) < len(kinds):
         raise StructureError(f"node {list(ids)[kinds.index(None)]!r} has no kind, and others have one")
-    return Structure(len(ids), source, target, slots, kind=None if None in kinds or not kinds else kinds)
+    return Structure(len(ids), source, target, slots, kind=None if None in kinds or not kinds else kinds, examples=1)
 
 
 def union(structures: Sequence[Structure]) -> Structure:
@@ -326,7 +326,7 @@ def union(structures: Sequence[Structure]) -> Structure:
     >>> union([chain([2]), grid([2], [2])])
     Structure(6 vertices, 5 edges, 3 levels, 2 examples)
     """
-    if not structures:
+    if not (structures := [*structures]):
         return Structure(0)
     kinds = [s.kind for s in structures if s.kind is not None]
     if 0 < len(kinds) < len(structures):

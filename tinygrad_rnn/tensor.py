@@ -195,6 +195,9 @@ class Tensor:
         """The Tensor with elements of another dtype: itself if it has that one already."""
         return ops.astype(self, dtype)
 
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return autograd.through_numpy(function, args, kwargs)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.device != "cpu":
             raise TypeError(f"a Tensor on {self.device} is not converted silently; call .numpy()")
@@ -285,6 +288,10 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor: return ops.pow(other, self)
     def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
+    def __iadd__(self, other: Any) -> Any: return autograd.rebound(self) + other
+    def __isub__(self, other: Any) -> Any: return autograd.rebound(self) - other
+    def __imul__(self, other: Any) -> Any: return autograd.rebound(self) * other
+    def __itruediv__(self, other: Any) -> Any: return autograd.rebound(self) / other
     def __eq__(self, other: Any) -> Any: return NotImplemented if other is None else ops.equal(self, other)
     def __ne__(self, other: Any) -> Any: return NotImplemented if other is None else ops.not_equal(self, other)
     def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)

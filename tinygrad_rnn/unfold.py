@@ -16,7 +16,7 @@ from . import ops, tape
 from .blocks import Blocks, beside
 from .cell import Cell, Cells, Kids, State, States, name_of
 from .context import as_tensors, check_context, mapped, rows_for
-from .inputs import Missing, cut_to_calls, ids_and_rows, lists_of, rows_of
+from .inputs import Missing, cut_to_calls, examples_of, ids_and_rows, lists_of, rows_of
 from .kept import Kept
 from .now import without_collections
 from .ops import random
@@ -160,11 +160,10 @@ class Unfolding:
             examples = np.arange(count)
             # Of several predecessors the first comes last, and stays.
             examples[where[::-1]] = [self._example[u] for u in source[::-1].tolist()]
-        if len(examples) != count:
-            raise StructureError(f"{len(examples)} examples for {count} new vertices")
+        examples = examples_of(examples, start, count)
         if rows is not None:
             self._take(rows)
-        call = Call(self.levels, kind, rows is not None, start, start + count, np.asarray(examples, np.int64))
+        call = Call(self.levels, kind, rows is not None, start, start + count, examples)
         if cell.arity is None:  # slots are but a count: the rows that are read are those of the edges
             slot = np.full(len(slot), -1)
             places, segments = self._blocks.places(where * 0, np.arange(len(where)), self._rows(source)), where
@@ -306,7 +305,8 @@ class Unfolding:
         return self._public(self._kept.states.of(self.blocks))
 
     def parameter_grad(self, parameter: Tensor) -> Tensor:
-        """The gradient of a parameter by level, [levels, *shape], after a backward pass: the W^(t), whose sum is .grad.
+        """The gradient of a parameter by level, [levels, *shape], after a backward pass: the W^(t), whose sum is .grad
+        (as far as it goes through the cell).
 
         Several backward passes add up, as in .grad.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trees import Tree, unescape
 
-from .picture import DEEP, Picture
+from .picture import DEEP, Picture, text
 
 
 def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | None = None) -> Picture:
@@ -40,7 +40,7 @@ def tree(tree: Tree, predictions: Sequence[object] | None = None, depth: int | N
         )
     if depth is not None and depth < 0:
         raise ValueError(f"depth={depth}: the root is at depth 0, so give 0 or more")
-    guesses = [None] * len(labels) if predictions is None else [None if p is None else str(p) for p in predictions]
+    guesses = [None] * len(labels) if predictions is None else [None if p is None else text(p) for p in predictions]
     picture = Picture(direction="TB")
     if any(guess is not None and str(label) for guess, label in zip(guesses, labels, strict=True)):
         picture.caption = "oval: right, box: predicted ≠ label"

@@ -202,6 +202,12 @@ def lines(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def text(value: object) -> str:
+    """What is written for a label, a word or a number, which may be a Tensor or an array of one element."""
+    value = value.item() if hasattr(value, "item") else value
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def shape(axes: Sequence[int] | None) -> str:
     """A shape as '[2, 3]'; nothing for an operation of several results."""
     return "" if axes is None else f"[{', '.join(map(str, axes))}]"

@@ -10,7 +10,7 @@ from tinygrad_rnn.cell import name_of
 from tinygrad_rnn.structure import Structure, StructureError
 from tinygrad_rnn.unfold import Unfolding
 
-from .picture import DEEP, Picture, lines, subscript
+from .picture import DEEP, Picture, lines, subscript, text
 
 Texts = Sequence[object] | Mapping[int, object] | None
 
@@ -49,7 +49,9 @@ def unfolded(
     s = unfolding.structure
     words, results = _texts("labels", labels, s.size), _texts("outputs", outputs, s.size)
     has_input = unfolding.has_input.tolist()
-    several = len({name_of(cell) for cell in unfolding.cells.values()}) > 1
+    cells = unfolding.cells
+    several = len({*map(id, cells.values())}) > 1
+    alike = len({*map(name_of, cells.values())}) < len(cells)
     tree = bool(s.predecessors.max(initial=0) > 1 and np.bincount(s.source).max(initial=0) == 1)
     picture = Picture(direction="BT" if tree else "LR")
     notes = {e: f"example {e}" for e in range(s.examples)} if s.examples > 1 else {}
@@ -65,7 +67,8 @@ def unfolded(
         column = rows.setdefault((0 if tree or not level[v] else example[v], level[v]), [])
         state = " ".join(f"{field}{subscript(v)}" for field in unfolding.fields)
         if several and s.kind is not None:
-            state = lines(state, name_of(unfolding.cells[int(s.kind[v])]))
+            kind = int(s.kind[v])
+            state = lines(state, f"{name_of(cells[kind])}{f' {kind}' if alike else ''}")
         output = picture.vertex(results[v], "output", **facts) if v in results else None
         here = drawn[v] = picture.vertex(lines(state, notes.pop(example[v], "")), "state", **facts)
         column += [here] if tree or output is None else [output, here]
@@ -85,7 +88,7 @@ def unfolded(
             picture.row(column)
     letters = sorted({edge.label[0] for edge in picture.edges})
     if letters:
-        picture.caption = f"{', '.join(letters)}: the same at every vertex"
+        picture.caption = f"{', '.join(letters)}: the same at every vertex{' of a cell' if several else ''}"
     return picture
 
 
@@ -98,7 +101,7 @@ def _texts(what: str, given: Texts, size: int) -> dict[int, str]:
             f"{len(given)} {what} for {size} vertices; give one per vertex (None: no label), or a dict"
         )
     pairs = given.items() if isinstance(given, Mapping) else enumerate(getattr(given, "tolist", lambda: given)())
-    found = {v: str(text) for v, text in pairs if text is not None}
+    found = {v: text(given) for v, given in pairs if given is not None}
     for v in found:
         if not 0 <= v < size:
             raise StructureError(f"{what} name vertex {v}; ids go from 0 to {size - 1}")

@@ -355,7 +355,7 @@ def test_why_a_cell_has_no_program_with_its_line_and_the_remedy(function: Any, r
 @pytest.mark.parametrize(
     ("function", "reason", "remedy"),
     [
-        (remembering, "changes a list or a dict", "a part of the state"),
+        (remembering, "changes an object, a list or a dict", "a part of the state"),
         (counting, "two traces of it differ", "the same at every call"),
     ],
 )

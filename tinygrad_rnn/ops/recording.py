@@ -58,6 +58,8 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
 
 
 def _from_nested(value: Sequence[Any]) -> np.ndarray:
+    if thread.now.recording and any(isinstance(v, Tensor) and v.node is not None for v in value):
+        raise tape.GraphError("an array of recorded Tensors has no gradient: join them with tg.stack, or detach() them")
     try:
         return np.asarray([v.numpy() if isinstance(v, Tensor) else v for v in value])
     except ValueError as error:
@@ -136,8 +138,7 @@ def promote(name: str, x1: Any, x2: Any) -> tuple[Any, Any]:
 
 
 def _weak_or_tensor(x: Any) -> Any:
-    if isinstance(x, np.generic):
-        return x.item()
+    x = x.item() if isinstance(x, np.generic) else x
     return x if type(x) in _WEAK else as_tensor(x)
 
 

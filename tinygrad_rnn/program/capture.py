@@ -11,6 +11,7 @@ import copy
 import dis
 import functools
 import operator
+import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import numpy as np
 from ..tensor import Tensor
 from .graph import Untraceable
 
-CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
+CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), slice, range, np.dtype, np.generic)
 CONTAINERS = (list, tuple, dict)
 LASTING = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, np.ufunc)  # compared by identity
 FOREIGN = ("tinygrad_rnn", "numpy", "builtins", "networkx")  # whose functions hold nothing of the user's
@@ -32,7 +33,9 @@ ATTRIBUTES: dict[Any, tuple[str, ...]] = {  # by what is made of others, where t
 }  # fmt: skip
 CHANGING = (np.ndarray, np.random.Generator, set, bytearray, list, dict)  # of which no one can tell what has changed
 GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
-DEEP, MANY = 8, 256  # containers within containers, and items of one, beyond which nothing is looked for
+CACHING = type(functools.cache(int))
+WRITING = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
+DEEP, MANY = 16, 256  # containers within containers, and items of one, beyond which nothing is looked for
 
 
 class Reach:
@@ -43,25 +46,40 @@ class Reach:
     where the cell reaches things that nothing is known of but that they are themselves.
     """
 
-    def __init__(self, cell: Any) -> None:
-        self.cell = weakref.ref(cell)
+    def __init__(self, cell: Any, gone: Callable[[Any], Any] | None = None) -> None:
+        try:
+            self.cell = weakref.ref(cell, gone)
+        except TypeError as error:
+            raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
         self.arity: int | None = cell.arity
         self.tensors: list[Tensor] = []  # each once
         self.names: list[str] = []  # what each is called: an attribute, a variable, an item of one
         self.traces: dict[Any, Any] = {}  # of a cell without a fingerprint
         self.before: set[Any] = set()  # the fingerprints that the cell has had
+        self.changed: Any = None  # what was another thing when it was looked at last
+        self.refused = 0  # runs in which the cell was another one than in any of its forms
         self.programs: dict[Any, Any] = {}  # that run the cell, by all that they depend on
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
         self._prints: list[Any] = []
-        self._contents: list[tuple[Any, Any]] = []  # lists and dicts, and what was in them
+        self._contents: list[tuple[Any, Any]] = []  # lists, dicts and objects' attributes, and what was in them
+        self._caches: list[tuple[Any, int]] = []  # functions that remember results, and how many they have computed
         self._portable = True
+        self._spaces: list[Any] = []  # classes and modules, and what functions name: perhaps in these, handed to them
+        self._named: set[str] = set()
         self._visit(cell, 0, "")
+        for space in self._spaces:
+            for owner in _own(space):
+                for name in sorted(self._named.intersection(vars(owner))):
+                    if isinstance(vars(owner)[name], CONSTANTS):
+                        self._checks.append((operator.getitem, vars(owner), name, vars(owner)[name]))
+                        self._prints.append((name, repr(vars(owner)[name])))
         self.fingerprint = tuple(self._prints) if self._portable else None
 
     def valid(self) -> bool:
         """Whether the cell still reaches the same things."""
         for fetch, container, key, expected in self._checks:
+            self.changed = key
             try:
                 found = fetch(container, key)
             except (LookupError, ValueError):
@@ -91,12 +109,18 @@ class Reach:
                 self._prints.append((thing.__name__, thing._fields))
             elif isinstance(thing, LASTING):
                 self._prints.append(thing)
+                self._spaces.append(thing)
             else:
                 self._portable = False
             return
         self._prints.append((kind, thing.__code__ if kind is types.FunctionType else type(thing)))
-        if isinstance(thing, list | dict):
-            self._contents.append((thing, copy.copy(thing)))
+        if kind is types.FunctionType:
+            self._named.update(_names(thing.__code__))
+        kept = vars(thing) if kind is object and isinstance(getattr(thing, "__dict__", None), dict) else thing
+        if isinstance(thing, CACHING):
+            self._caches.append((thing, thing.cache_info().misses))
+        if isinstance(kept, list | dict):
+            self._contents.append((kept, copy.copy(kept)))
         for fetch, container, key, part in _parts(thing, kind):
             self._checks.append((fetch, container, key, part))
             if fetch not in (_size, _attributes):
@@ -108,8 +132,16 @@ class Reach:
         return Twin(cell, {id(t): stand_in(i) for i, t in enumerate(self.tensors)})
 
     def restore(self) -> bool:
-        """Undo what a trace has written into lists and dicts; whether there was anything."""
+        """Undo what a trace has written into lists, dicts and objects, and cached; whether there was anything."""
         changed = False
+        for function, misses in self._caches:
+            if function.cache_info().misses != misses:
+                changed = True
+                function.cache_clear()
+        for fetch, container, key, expected in self._checks:
+            if fetch is operator.getitem and type(container) is dict and container.get(key) is not expected:
+                changed = True
+                container[key] = expected
         for thing, before in self._contents:
             if not _same(thing, before):
                 changed = True
@@ -159,11 +191,15 @@ class Twin:
             parts = {key: self._of(value, depth + 1) for key, value in items.items()}
             if all(parts[key] is value for key, value in items.items()):
                 return thing
+            twin: Any = thing
             if isinstance(thing, dict):
-                twin: Any = copy.copy(thing)
+                twin = copy.copy(thing)
                 twin.update(parts)
+            elif isinstance(thing, list):
+                twin = copy.copy(thing)
+                twin[:] = parts.values()
             else:
-                twin = type(thing)(*parts.values()) if hasattr(thing, "_fields") else type(thing)(parts.values())
+                twin = type(thing)(*parts.values()) if hasattr(type(thing), "_fields") else type(thing)(parts.values())
             made[id(thing)] = twin
             self._containers.append((twin, copy.copy(twin)))
             return twin
@@ -177,14 +213,18 @@ class Twin:
         return self._object(thing, depth) if kind is object else self._function(thing, depth)
 
     def _object(self, thing: Any, depth: int) -> Any:
-        if not hasattr(thing, "__dict__"):
+        if not isinstance(getattr(thing, "__dict__", None), dict):
             return thing
         try:
             twin = self._made[id(thing)] = copy.copy(thing)
         except Exception as error:
             raise Untraceable(f"a {type(thing).__name__} that it reaches can't be copied: {error}") from error
         if twin is not thing:
-            vars(twin).update({name: self._of(value, depth + 1) for name, value in vars(thing).items()})
+            parts = {name: self._of(value, depth + 1) for name, value in vars(thing).items()}
+            if all(parts[name] is value for name, value in vars(thing).items()):  # so that `is` tells what it did
+                twin = self._made[id(thing)] = thing
+                return twin
+            vars(twin).update(parts)
             self._containers.append((vars(twin), dict(vars(twin))))
         return twin
 
@@ -196,12 +236,18 @@ class Twin:
         for cell, original in zip(around, function.__closure__ or (), strict=True):
             cell.cell_contents = self._of(_contents(original, ""), depth + 1)
             self._cells.append((cell, cell.cell_contents))
-        for name in _names(function.__code__, GLOBAL):
-            if name in space:
-                space[name] = self._of(space[name], depth + 1)
+        names = [name for name in _names(function.__code__, GLOBAL) if name in space]
+        for name in names:
+            space[name] = self._of(space[name], depth + 1)
         self._containers.append((space, dict(space)))
+        vars(twin).update(vars(function))
         twin.__defaults__ = self._of(function.__defaults__, depth + 1)
         twin.__kwdefaults__ = self._of(function.__kwdefaults__, depth + 1)
+        parts = [(space[name], function.__globals__[name]) for name in names]
+        parts += [(cell.cell_contents, _contents(c, "")) for cell, c in zip(around, function.__closure__ or ())]
+        parts += [(getattr(twin, name), getattr(function, name)) for name in ("__defaults__", "__kwdefaults__")]
+        if all(mine is its for mine, its in parts) and not _names(function.__code__, WRITING):
+            twin = self._made[id(function)] = function  # so that `is` tells what it did
         return twin
 
 
@@ -215,7 +261,13 @@ def _own(thing: Any) -> list[Any]:
     """A module, or a class and its bases, as far as they are the user's."""
     owners = thing.__mro__ if isinstance(thing, type) else [thing] if isinstance(thing, types.ModuleType) else []
     names = [owner.__module__ if isinstance(owner, type) else owner.__name__ for owner in owners]
-    return [owner for owner, name in zip(owners, names, strict=True) if name.partition(".")[0] not in FOREIGN]
+    return [owner for owner, name in zip(owners, names, strict=True) if not _foreign(name)]
+
+
+def _foreign(module: str) -> bool:
+    """Whether a module is no user's: what it holds stays as it is."""
+    name = module.partition(".")[0]
+    return name in FOREIGN or name in sys.stdlib_module_names
 
 
 def _kind(thing: Any) -> Any:
@@ -223,13 +275,19 @@ def _kind(thing: Any) -> Any:
     if isinstance(thing, CONTAINERS):
         return type(thing) if len(thing) <= MANY else None
     if isinstance(thing, types.FunctionType):
-        return None if (thing.__module__ or "").partition(".")[0] in FOREIGN else types.FunctionType
+        name = str(thing.__globals__.get("__name__"))  # not __module__, which functools.wraps copies
+        wraps = thing.__closure__ and name.partition(".")[0] not in FOREIGN  # a decorator of the standard library
+        return types.FunctionType if wraps or not _foreign(name) else None
     for kind in ATTRIBUTES:
         if isinstance(thing, kind):
             return kind
     if isinstance(thing, type | types.ModuleType):
         return None
-    return object if hasattr(thing, "__dict__") or any("__slots__" in vars(o) for o in _own(type(thing))) else None
+    return (
+        object
+        if isinstance(getattr(thing, "__dict__", None), dict) or any("__slots__" in vars(o) for o in _own(type(thing)))
+        else None
+    )
 
 
 def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], Any, Any, Any]]:
@@ -254,8 +312,10 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
                         yield operator.getitem, vars(owner), name, part
         for i, default in enumerate(thing.__defaults__ or ()):
             yield operator.getitem, thing.__defaults__, i, default
-        for name, default in (thing.__kwdefaults__ or {}).items():
-            yield operator.getitem, thing.__kwdefaults__, name, default
+        for space in filter(None, (thing.__kwdefaults__, vars(thing))):
+            yield _size, space, None, len(space)
+            for name, part in space.items():
+                yield operator.getitem, space, name, part
     elif kind in ATTRIBUTES:
         for name in ATTRIBUTES[kind]:
             yield getattr, thing, name, getattr(thing, name)
@@ -264,20 +324,26 @@ def _parts(thing: Any, kind: Any) -> Iterator[tuple[Callable[[Any, Any], Any], A
             yield _size, thing, None, len(thing)
             for key, value in thing.items() if isinstance(thing, dict) else enumerate(thing):
                 yield operator.getitem, thing, key, value
-        fields = hasattr(thing, "_fields")  # a NamedTuple, whose class has much that is not the user's
+        fields = hasattr(type(thing), "_fields")  # a NamedTuple, whose class has much that is not the user's
         for owner in _own(type(thing)):  # the code of its methods, and the constants beside and in it
             yield _attributes, vars(owner), None, _attributes(vars(owner), None)
             for name, value in vars(owner).items():
                 method = isinstance(value, (types.FunctionType, *METHODS))
                 if (method and not (fields and name.startswith("_"))) or not (fields or name.startswith("__")):
                     yield operator.getitem, vars(owner), name, value
-            for name in owner.__dict__.get("__slots__", ()):
-                if hasattr(thing, name):
-                    yield getattr, thing, name, getattr(thing, name)
-        if hasattr(thing, "__dict__"):
+            slots = vars(owner).get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                own = f"_{owner.__name__.lstrip('_')}{name}" if name[:2] == "__" != name[-2:] else name
+                yield _slot, thing, own, _slot(thing, own)
+        if isinstance(getattr(thing, "__dict__", None), dict):
             yield _size, vars(thing), None, len(vars(thing))
             for name, value in list(vars(thing).items()):
                 yield operator.getitem, vars(thing), name, value
+
+
+def _slot(thing: Any, name: str) -> Any:
+    """What a slot holds: nothing, as long as it is not filled."""
+    return getattr(thing, name, None)
 
 
 def _size(container: Any, _: Any) -> int:

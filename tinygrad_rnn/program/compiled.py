@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops, tape
+from ..backend import NUMPY
 from ..cell import State, name_of
 from ..now import Scope, mode, within
 from ..schedule import Schedule
@@ -139,7 +140,7 @@ class Backward:
         self.prepared, self.running, self.parents = prepared, running, parents
         # What else it is unfolded again from; not the unfolding, whose states lead here.
         self.context, self.seed, self.outer = unfolding.context, unfolding._streams.seed, tape.thread.now.scope
-        self.initial = unfolding._cells.initial if unfolding._cells._given else None
+        self.initial = prepared.initial  # what may have been computed, once
 
     def __del__(self) -> None:
         rest(self.running)
@@ -171,10 +172,8 @@ class Backward:
                     add(tensors[key[1]], gradient)
                 elif key[0] == "context":
                     t = p.context[key[1:]]
-                    rows = np.zeros(t.data.shape, t.data.dtype)
                     examples = p.structure.example[layout.order[v.start : v.start + v.size]]
-                    np.add.at(rows, examples, gradient)
-                    add(t, rows)
+                    add(t, NUMPY.scatter_add_rows(gradient, examples, len(t.data)))
         return [total.get(node) if need else None for node, need in zip(self.parents, needed, strict=True)]
 
     def _inputs(self, found: Sequence[dict[Any, Any]]) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from ..context import mapped
 from ..inputs import Missing
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KEPT = 256  # cells, traces and programs of one cell that are remembered
 FORMS = 16  # forms of one cell that are traced, as in training and in evaluation; any other runs eagerly
-_reaches: WeakKeyDictionary[Any, Reach] = WeakKeyDictionary()
+_reaches: dict[int, Reach] = {}  # by the id of the cell: cells may be equal, or have no hash
 _traces: dict[Any, Trace | str] = {}  # of cells that have a fingerprint
 
 
@@ -102,24 +102,28 @@ def reach_of(cell: Any) -> Reach:
     Raises:
         Untraceable: the cell can't be remembered, or was another one in too many runs.
     """
-    try:
-        found = _reaches.get(cell)
-        if found is None or found.cell() is not cell or not found.valid():  # cells may be equal
+    known = _reaches.get(id(cell))
+    known = known if known is not None and known.cell() is cell else None
+    if known is not None and known.valid():
+        return known
+    before = set() if known is None else known.before
+    over = len(before) >= FORMS
+    if known is None or not over or known.refused % FORMS == 0:  # else not every time: it takes longer than a run
+        found = Reach(cell, partial(_reaches.pop, id(cell)))
+        if not over or found.fingerprint in before:
+            before.add(found.fingerprint)
+            found.before = before
             while len(_reaches) >= KEPT:  # a cell that refers to itself is kept by what is remembered of it
                 _reaches.pop(next(iter(_reaches)))
-            before = found.before if found is not None and found.cell() is cell else set()
-            found = _reaches[cell] = Reach(cell)
-            found.before = before
-    except TypeError as error:
-        raise Untraceable(f"a {type(cell).__name__} can't be referred to weakly: {error}") from error
-    if found.fingerprint is not None and len(found.before) < FORMS:
-        found.before.add(found.fingerprint)
-    elif found.fingerprint is not None and found.fingerprint not in found.before:
-        raise Untraceable(
-            f"it was traced in {FORMS} forms, and each change of a number that it reads makes another: "
-            "make one that changes from run to run a Tensor"
-        )
-    return found
+            _reaches[id(cell)] = found
+            return found
+    assert known is not None
+    known.refused += 1
+    raise Untraceable(
+        f"it was traced in {FORMS} forms, and each change of what it reaches makes another (of "
+        f"{known.changed or 'how much there is'}, at last): make a number that it reads a Tensor, and let it reach "
+        "nothing else that changes from run to run"
+    )
 
 
 def _trace(cell: Any, reach: Reach, signature: Signature, fields: tuple[str, ...]) -> Trace:

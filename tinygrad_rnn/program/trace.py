@@ -7,6 +7,8 @@ their number, and the graph may stand for it.
 
 from __future__ import annotations
 
+import os
+import random
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from .tracer import Tracer
 
 # Stand for the numbers of vertices and of edges, in two traces: those that no width is a multiple of.
 PRIMES = (1009, 1013, 2003, 2011, 3001, 3011, 4001, 4003, 5003, 5009, 6007, 6011)
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 XP = Tracer()
 backend.stand_ins(Value, XP)
 
@@ -83,6 +85,7 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     Raises:
         Untraceable: it can't be traced; the message says why.
     """
+    coins = _coins()
     try:
         a, b, c, d = _primes(signature)
         first, second = (_trace(cell, reach, signature, fields, *pair) for pair in ((a, b), (c, d)))
@@ -95,10 +98,20 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     finally:
         written = reach.restore()
     if written:
-        raise Untraceable("it changes a list or a dict that it reaches")
+        raise Untraceable("it changes an object, a list or a dict that it reaches")
+    if not reach.valid():
+        raise Untraceable("it changes a class, a module or a variable that it reaches")
+    if coins != _coins():
+        raise Untraceable("it draws from Python's or NumPy's own random numbers")
     if first.graph.canonical(first.outputs) != second.graph.canonical(second.outputs):
         raise Untraceable("two traces of it differ: it depends on the number of rows, or on something that changes")
     return first
+
+
+def _coins() -> tuple[Any, ...]:
+    """Where the shared random numbers of Python and NumPy stand."""
+    _, state, *rest = np.random.get_state(legacy=True)
+    return random.getstate(), np.asarray(state).tobytes(), *rest
 
 
 def _primes(signature: Signature) -> list[int]:
