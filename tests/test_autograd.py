@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from typing import Any, NamedTuple
 
@@ -427,3 +428,46 @@ def test_a_checkpoint_keeps_nothing_that_was_computed_inside() -> None:
 
 def test_gradcheck_takes_a_single_array() -> None:
     assert tg.gradcheck(lambda x: x * x, tg.asarray(np.array([0.3, -0.2])).data)
+
+
+def test_a_step_by_hand_that_would_step_nowhere_is_refused() -> None:
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+    for act in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+        with (
+            tg.no_grad(),
+            pytest.raises(GraphError, match="leave the parameter as it is: take a step with tg.optim.SGD"),
+        ):
+            act(w, 0.1 * w.grad)
+        assert act(w, 2.0).requires_grad, "while it is recorded, it is an op like others"
+    with tg.no_grad():
+        total = w * 1.0
+        total += 1.0
+        assert total.tolist() == [2, 3]
+
+
+def test_numpy_functions_compare_tensors_but_lose_no_gradient_unsaid() -> None:
+    w = tg.tensor([[1.0, 2.0]], device="cpu", requires_grad=True)
+    constant = tg.tensor([[1.0, 2.0]], device="cpu")
+    assert np.allclose(w * 2, [[2, 4]])
+    assert np.array_equal(w, constant)
+    assert np.shape(w) == (1, 2)
+    assert np.hstack([constant, constant]).tolist() == [[1, 2, 1, 2]]
+    for function in (lambda: np.hstack([constant, w]), lambda: np.dot(constant, w.T), lambda: np.linalg.norm(w)):
+        with pytest.raises(
+            GraphError, match=r"np.\w+ of a recorded Tensor has no gradient: take tg's, or give it x.num"
+        ):
+            function()
+    with tg.no_grad():
+        assert np.hstack([constant, w]).tolist() == [[1, 2, 1, 2]]
+
+
+def test_a_list_of_recorded_tensors_is_joined_by_stack_alone() -> None:
+    losses = [(tg.ones(2).requires_grad_() * i).sum() for i in range(3)]
+    for join in (tg.sum, tg.mean, tg.tensor, tg.asarray):
+        with pytest.raises(GraphError, match=r"recorded Tensors has no gradient: join them with tg.stack, or detach"):
+            join(losses)
+    assert tg.stack(losses).sum().requires_grad
+    with tg.no_grad():
+        assert tg.tensor(losses).tolist() == [0, 2, 4]
+    assert tg.tensor([loss.detach() for loss in losses]).tolist() == [0, 2, 4]

@@ -237,3 +237,10 @@ def test_an_initial_state_may_hold_arrays() -> None:
     cell = tg.cell(arity=1, state={"h": 2})(lambda x, kids: kids[0].h + x)
     start = cell.initial()._replace(h=tg.asarray(np.array([[1.0, 2.0]], "f4")).data)
     assert tg.unfold(cell, tg.chain([2]), tg.ones((2, 2)), initial=start).last().h.tolist() == [[3, 4]]
+
+
+def test_kinds_whose_states_differ_in_width_are_refused() -> None:
+    one, other = (tg.cell(arity=1, state={"h": width})(lambda x, kids: kids[0].h) for width in (2, 5))
+    structure = tg.Structure(2, source=[0], target=[1], slot=[0], kind=[0, 1])
+    with pytest.raises(ValueError, match=r"kind 1: h \(1, 5\), but of the first kind it is \(1, 2\)"):
+        tg.unfold({0: one, 1: other}, structure, None)

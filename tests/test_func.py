@@ -226,3 +226,9 @@ def test_transforms_do_their_own_recording() -> None:
         assert func.grad(lambda x: x**3)(tg.tensor(2.0)).item() == 12
         assert func.jvp(lambda x: x * x, [tg.tensor(3.0)], [tg.tensor(1.0)])[1].item() == 6
         assert func.hessian(lambda x: (x**3).sum())(tg.tensor([1.0])).tolist() == [[6]]
+
+
+@pytest.mark.parametrize("transform", [func.grad, func.value_and_grad, func.jacobian, func.hessian])
+def test_a_value_in_place_of_the_number_of_an_argument_is_told_apart(transform: Any) -> None:
+    with pytest.raises(TypeError, match=r"argnums are numbers of arguments: first make the derivative, then call it"):
+        transform(lambda x: (x * x).sum(), tg.ones(2))(tg.ones(2))

@@ -251,3 +251,10 @@ def test_a_reversed_graph_keeps_the_slots_of_all_but_those_who_would_read_one_tw
     s = tg.Structure(6, [0, 0, 3, 4], [1, 2, 5, 5], [0, 0, 0, 1]).reversed()
     assert dict(zip(s.source.tolist(), s.slot.tolist(), strict=True)) == {1: -1, 2: -1, 5: 1}
     assert s.slot.tolist() == [-1, -1, 0, 1]
+
+
+def test_an_empty_graph_is_an_example_and_a_union_takes_what_gives_structures() -> None:
+    graphs = [nx.DiGraph([("a", "b")]), nx.DiGraph(), nx.DiGraph([("a", "b")])]
+    joined = tg.union(tg.from_networkx(graph) for graph in graphs)  # type: ignore[arg-type]
+    assert joined.examples == 3
+    assert joined.example.tolist() == [0, 0, 2, 2]

@@ -95,7 +95,11 @@ def test_a_node_without_a_label_shows_what_was_predicted_and_is_not_judged() -> 
     assert "predicted" not in viz.tree(trees.parse("( ( a) ( b))"), [1, 2, 3]).dot
 
 
-@pytest.mark.parametrize("wrap", [tg.asarray, np.asarray, list])
+def each_alone(values: list[int]) -> list[tg.Tensor]:
+    return [tg.asarray(value) for value in values]
+
+
+@pytest.mark.parametrize("wrap", [tg.asarray, np.asarray, list, each_alone, lambda values: [float(v) for v in values]])
 def test_predictions_may_be_a_tensor_an_array_or_a_list(wrap: Any) -> None:
     tree = trees.parse("(3 (2 It) (4 works))")
     graph = viz.tree(tree, wrap([2, 3, 3])).to_networkx()

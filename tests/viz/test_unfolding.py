@@ -119,6 +119,13 @@ def test_states_of_several_cells_name_their_cell(rnn: Any) -> None:
     assert [v.label for v in viz.unfolded(run).vertices if v.kind == "state"] == ["h₀\n<lambda>", "h₁\nrnn"]
 
 
+def test_cells_of_one_name_are_told_apart_by_their_kind() -> None:
+    structure = tg.Structure(2, source=[0], target=[1], slot=[0], kind=[1, 0])
+    picture = viz.unfolded(tg.unfold({kind: tg.nn.RNNCell(2, 3) for kind in (0, 1)}, structure, rows(2, 2)))
+    assert [v.label for v in picture.vertices if v.kind == "state"] == ["h₀\nRNNCell 1", "h₁\nRNNCell 0"]
+    assert picture.caption == "U, W: the same at every vertex of a cell"
+
+
 def test_levels_leave_dots_where_the_rest_would_be(rnn: Any) -> None:
     run = tg.unfold(rnn, tg.chain(6), rows(6))
     picture = viz.unfolded(run, labels="abcdef", levels=range(2, 4))

@@ -1,0 +1,220 @@
+"""A cell is traced on stand-ins: what it reaches is itself in the trace, and is afterwards what it was before."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import random
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tests.program.plain import Plain, State, W, agrees, gradients, leaf
+from tinygrad_rnn import nn
+
+SEEN = types.SimpleNamespace()
+COUNT = 0
+
+
+def why(cell: Any) -> str:
+    return tg.explain(cell, tg.chain([3, 0, 2]), leaf(5, W)).reason
+
+
+def squash(x: tg.Tensor) -> tg.Tensor:
+    return tg.tanh(x)
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand])
+def test_a_cell_that_draws_from_shared_random_numbers_runs_eagerly(draw: Callable[[], float]) -> None:
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return x if draw() < 1 else kids[0].h  # the same in both traces
+
+    assert "Python's or NumPy's own random numbers" in why(cell)
+    agrees(cell, [], False)
+
+
+def test_a_cached_function_is_left_without_stand_ins() -> None:
+    @functools.cache
+    def mask(width: int) -> tg.Tensor:
+        return tg.full((width,), 0.5, dtype="float64")
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return tg.tanh(x) * mask(W) + kids[0].h
+
+    agrees(cell, [], None)
+    assert mask(W).tolist() == [0.5] * W
+
+
+def test_what_a_method_writes_to_an_object_or_a_variable_outside_is_undone() -> None:
+    class Writing(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            global COUNT
+            COUNT += 1
+            SEEN.last = x
+            return super().forward(x, kids)
+
+    cell = Writing()
+    assert "it changes an object" in why(cell)
+    assert (COUNT, vars(SEEN)) == (0, {})
+
+
+def test_a_write_to_a_class_is_noticed() -> None:
+    class Counting(Plain):
+        calls = 0
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            Counting.calls += 1
+            return super().forward(x, kids)
+
+    assert "it changes a class, a module or a variable" in why(Counting())
+
+
+def test_functions_and_objects_without_tensors_are_themselves_in_a_trace() -> None:
+    class Choosing(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act, self.mode = squash, SEEN
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            twice = 2.0 if self.act is squash else 1.0
+            return State(self.act(x + kids[0].h @ self.w) * twice * (3.0 if self.mode is SEEN else 1.0))
+
+    cell = Choosing()
+    agrees(cell, [cell.w])
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    w: tg.Tensor
+    arity: int = 1
+
+    def initial(self) -> State:
+        return State(tg.zeros((1, W), dtype="float64"))
+
+    def __call__(self, x: Any, kids: Any, context: Any = None) -> State:
+        return State(tg.tanh(x + kids[0].h @ self.w))
+
+
+def test_cells_are_told_apart_by_identity_whether_they_are_equal_or_have_no_hash() -> None:
+    class Unhashable(Frozen):
+        __hash__ = None  # type: ignore[assignment]
+
+    w = leaf(W, W)
+    for cell in (Frozen(w), Frozen(w), Unhashable(w)):
+        agrees(cell, [w])
+
+
+def test_a_start_that_is_computed_has_its_gradient_in_a_recorded_backward_pass() -> None:
+    class Started(Plain):
+        def initial(self) -> State:
+            return State((self.b * 2.0).reshape((1, W)))
+
+    cell = Started()
+    agrees(cell, [cell.b, cell.w])
+    states = tg.unfold(cell, tg.chain([3, 0, 2]), leaf(5, W)).all()
+    once = gradients(states, [cell.b, cell.w], retain_graph=True)
+    recorded = gradients(states, [cell.b, cell.w], create_graph=True)
+    for one, other in zip(once, recorded, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
+
+
+class Dotted(dict):  # type: ignore[type-arg]
+    __getattr__ = dict.__getitem__
+
+
+def test_a_dict_with_dots_is_a_dict() -> None:
+    config = Dotted(scale=0.5)
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return tg.tanh(config.scale * x + kids[0].h)
+
+    agrees(cell, [])
+    config["scale"] = 2.0
+    agrees(cell, [])
+
+
+def test_numbers_are_read_anew_wherever_they_are_found() -> None:
+    class Config:
+        scale = 0.5
+
+        @classmethod
+        def twice(cls) -> float:
+            return 2 * cls.scale
+
+    class Slotted:
+        __slots__ = "__hidden", "shown"
+
+        def __init__(self) -> None:
+            self.__hidden, self.shown = 1.0, 1.0
+
+        def product(self) -> float:
+            return self.__hidden * self.shown
+
+        def hide(self, value: float) -> None:
+            self.__hidden = value
+
+    class Longer(list):  # type: ignore[type-arg]
+        gain = 1.0
+
+    def wrapped(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        @functools.wraps(function)
+        def twin(x: Any) -> Any:
+            return function(x) * Config.scale
+
+        return twin
+
+    slots, longer, tanh = Slotted(), Longer([leaf(W, W)]), wrapped(tg.tanh)
+    squash.gain = 1.0  # type: ignore[attr-defined]
+
+    class Reading(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config, self.longer = Config, longer
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            h = tanh(x + kids[0].h @ self.longer[0]) * self.config.scale * Config.twice() * slots.product()
+            return State(h * self.longer.gain * squash.gain)  # type: ignore[attr-defined]
+
+    cell = Reading()
+    agrees(cell, [longer[0]])
+    changes: list[tuple[Any, str]] = [(Config, "scale"), (slots, "shown"), (longer, "gain"), (squash, "gain")]
+    for thing, name in changes:
+        setattr(thing, name, getattr(thing, name) * 1.5)
+        agrees(cell, [longer[0]])
+    slots.hide(3.0)
+    agrees(cell, [longer[0]])
+    del squash.gain  # type: ignore[attr-defined]
+
+
+def test_what_is_deep_in_helpers_is_reached() -> None:
+    last: list[float] = [0.5]
+
+    def chain(depth: int) -> Callable[[Any], Any]:
+        if not depth:
+            return lambda x: x * last[0]
+        inner = chain(depth - 1)
+        return lambda x: inner(x)
+
+    class Deep(nn.Module):
+        arity = 1
+
+        def __init__(self) -> None:
+            self.helpers = [chain(4)]
+
+        def initial(self) -> State:
+            return State(tg.zeros((1, W), dtype="float64"))
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(self.helpers[0](tg.tanh(x)) + kids[0].h)
+
+    cell = Deep()
+    agrees(cell, [])
+    last[0] = 2.0
+    agrees(cell, [])
