@@ -244,3 +244,11 @@ def test_kinds_whose_states_differ_in_width_are_refused() -> None:
     structure = tg.Structure(2, source=[0], target=[1], slot=[0], kind=[0, 1])
     with pytest.raises(ValueError, match=r"kind 1: h \(1, 5\), but of the first kind it is \(1, 2\)"):
         tg.unfold({0: one, 1: other}, structure, None)
+
+
+def test_a_cell_shows_what_it_reads_and_what_its_state_is() -> None:
+    @tg.cell(arity=2, state={"h": 3, "c": (2, 4)})
+    def lstm(x: Any, kids: Any) -> Any:
+        return kids[0]
+
+    assert repr(lstm) == "<cell lstm: arity 2, state h 3, c 2x4>"

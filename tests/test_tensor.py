@@ -230,3 +230,8 @@ def test_a_tensor_of_one_element_is_formatted_as_a_number() -> None:
 def test_a_tensor_is_not_none() -> None:
     x = tg.ones(2)
     assert (x == None, x != None, None == x) == (False, True, False)  # noqa: E711
+
+
+def test_what_is_empty_shows_its_shape() -> None:
+    assert repr(tg.ones((0, 3), device="cpu")) == "Tensor([], shape=(0, 3), dtype=float32)"
+    assert repr(tg.ones((0,), device="cpu")) == "Tensor([], dtype=float32)"

@@ -40,11 +40,14 @@ from .unfold import Unfolding, unfold
 __version__ = "0.1.0"
 __array_api_version__ = "2024.12"
 
-_FROM_PYTORCH = {
-    "cat": "concat", "clamp": "clip", "cumprod": "cumulative_prod", "cumsum": "cumulative_sum", "from_numpy": "asarray",
-    "hstack": "concat", "mm": "matmul", "mul": "multiply", "norm": "linalg.vector_norm", "permute": "permute_dims",
-    "rand": "random.uniform", "randn": "random.normal", "sub": "subtract", "transpose": "permute_dims",
-    "unsqueeze": "expand_dims", "view": "reshape", "vstack": "concat",
+_FROM_ELSEWHERE = {  # names of PyTorch and NumPy
+    "array": "tensor", "cat": "concat", "clamp": "clip", "concatenate": "concat", "cpu": "to(x, 'cpu')",
+    "cumprod": "cumulative_prod", "cumsum": "cumulative_sum", "cuda": "to(x, 'cuda')", "dot": "matmul",
+    "double": "astype(x, tg.float64)", "flatten": "reshape", "float": "astype(x, tg.float32)", "from_numpy": "asarray",
+    "hstack": "concat", "long": "astype(x, tg.int64)", "mm": "matmul", "mul": "multiply", "norm": "linalg.vector_norm",
+    "permute": "permute_dims", "rand": "random.uniform", "randn": "random.normal", "sub": "subtract",
+    "t": "matrix_transpose", "transpose": "permute_dims", "unsqueeze": "expand_dims", "view": "reshape",
+    "vstack": "concat",
 }  # fmt: skip
 
 if TYPE_CHECKING:
@@ -67,8 +70,14 @@ def __getattr__(name: str) -> Any:
         return explain
     if name == "linalg":  # few need it: others should not wait for its import
         return import_module(".linalg", __name__)
-    hint = f"; here it is {_FROM_PYTORCH[name]}" if name in _FROM_PYTORCH else ""
+    hint = f"; here it is {_FROM_ELSEWHERE[name]}" if name in _FROM_ELSEWHERE else ""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
+def _no_attribute(x: Tensor, name: str) -> Any:
+    here = name if name in ops.__all__ else _FROM_ELSEWHERE.get(name)
+    hint = f"; here it is tg.{here}" if here else ""
+    raise AttributeError(f"a Tensor has no {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
@@ -76,6 +85,7 @@ def __dir__() -> list[str]:
 
 
 Unfolding.program = _program
+setattr(Tensor, "__getattr__", _no_attribute)  # noqa: B010 - type checkers shall still tell of misspelt names
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]
 

@@ -61,6 +61,10 @@ class FunctionCell:
             if not all(isinstance(w, int | np.integer) and type(w) is not bool and w >= 0 for w in widths):
                 raise ValueError(f"state {name}: a width is an integer from 0, or a tuple of them, not {state[name]!r}")
 
+    def __repr__(self) -> str:
+        state = ", ".join(f"{name} {'x'.join(map(str, w))}" for name, w in self._widths.items())
+        return f"<cell {self.__name__}: arity {self.arity}, state {state}>"
+
     def initial(self) -> State:
         """Zeros, one row."""
         return self.State(*(ops.zeros((1, *w)) for w in self._widths.values()))

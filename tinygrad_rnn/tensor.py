@@ -219,7 +219,7 @@ class Tensor:
 
     def __repr__(self) -> str:
         text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
-        notes = [f"dtype={self.dtype}"]
+        notes = [*([] if self.size or self.ndim < 2 else [f"shape={self.shape}"]), f"dtype={self.dtype}"]
         if self.device != "cpu":
             notes.append(f"device={self.device!r}")
         if self.node is not None:

@@ -160,8 +160,8 @@ def test_a_state_of_no_width_is_refused(make: Any) -> None:
 
 def test_a_step_by_hand_asked_of_the_cell_itself_is_pointed_to() -> None:
     cell = nn.LSTMCell(2, 3)
-    for state in (cell.initial(), tg.ones((1, 3))):
+    for given in ((cell.initial(),), (tg.ones((1, 3)),), ()):
         with pytest.raises(
             TypeError, match=r"LSTMCell\(x, kids\) is what tg\.unfold calls; by hand it is LSTMCell\.step"
         ):
-            cell(tg.ones((1, 2)), state)
+            cell(tg.ones((1, 2)), *given)

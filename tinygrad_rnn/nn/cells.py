@@ -77,9 +77,9 @@ class StepCell(StateCell):
         """The next state from an input [n, I] and a state of n rows (or one, for all)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, kids: Kids, context: Any = None) -> Any:
+    def forward(self, x: Tensor, kids: Kids | None = None, context: Any = None) -> Any:
         """A step from the state of the one predecessor."""
-        if isinstance(kids, tuple | Tensor):
+        if kids is None or isinstance(kids, tuple | Tensor):
             name = type(self).__name__
             raise TypeError(f"{name}(x, kids) is what tg.unfold calls; by hand it is {name}.step(x, state)")
         return self.step(x, kids[0])
