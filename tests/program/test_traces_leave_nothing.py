@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import random
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -218,3 +220,20 @@ def test_what_is_deep_in_helpers_is_reached() -> None:
     agrees(cell, [])
     last[0] = 2.0
     agrees(cell, [])
+
+
+def test_what_a_queue_or_a_reference_holds_is_read_anew() -> None:
+    class Box:
+        gain = 1.0
+
+    box = Box()
+    recent, reference = collections.deque([1.0]), weakref.ref(box)
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        held = reference()
+        return tg.tanh(x) * recent[0] * (held.gain if held else 0.0) + kids[0].h
+
+    agrees(cell, [], False)
+    recent[0], box.gain = 3.0, 0.5
+    agrees(cell, [], False)

@@ -7,6 +7,9 @@ function, items of lists and dicts among these.
 
 from __future__ import annotations
 
+import array
+import collections
+import contextvars
 import copy
 import dis
 import functools
@@ -31,7 +34,10 @@ ATTRIBUTES: dict[Any, tuple[str, ...]] = {  # by what is made of others, where t
     types.MethodType: ("__func__", "__self__"), functools.partial: ("func", "args", "keywords"),
     staticmethod: ("__func__",), classmethod: ("__func__",), property: ("fget",),
 }  # fmt: skip
-CHANGING = (np.ndarray, np.random.Generator, set, bytearray, list, dict)  # of which no one can tell what has changed
+CHANGING = (  # of which no one can tell what has changed
+    np.ndarray, np.random.Generator, set, bytearray, list, dict, collections.deque, types.MappingProxyType, array.array,
+    memoryview, contextvars.ContextVar, weakref.ref,
+)  # fmt: skip
 GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 CACHING = type(functools.cache(int))
 WRITING = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
@@ -154,7 +160,7 @@ class Guard:
     """In place of what changes unseen: whoever looks into it can't be traced."""
 
     def __getattribute__(self, name: str) -> Any:
-        raise Untraceable("it reads an array, a set or a long list: pass it as context, or make it a Tensor")
+        raise Untraceable("it reads an array, a set, a queue or a long list: pass it as context, or make it a Tensor")
 
     __call__ = __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = lambda self, *_: self.read
 
