@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import os
 import subprocess
 import sys
 
@@ -16,10 +17,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15, help="interpreters a side (default: %(default)s)")
     options = parser.parse_args()
     spent: dict[str, list[float]] = {"tinygrad_rnn": [], "numpy": []}
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for run in range(options.runs + 1):
         for name, times in spent.items():
             command = [sys.executable, "-c", SCRIPT.format(name)]
-            seconds = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            seconds = float(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout)
             if run:  # the first writes the byte code and warms the disk's cache
                 times.append(seconds)
     table = common.Table("import", "ms", options)

@@ -252,3 +252,9 @@ def test_a_cell_shows_what_it_reads_and_what_its_state_is() -> None:
         return kids[0]
 
     assert repr(lstm) == "<cell lstm: arity 2, state h 3, c 2x4>"
+
+
+def test_cells_of_several_kinds_need_a_structure_with_kinds() -> None:
+    cells = {kind: tg.cell(arity=1, state={"h": 2})(lambda x, kids: kids[0].h) for kind in (0, 1)}
+    with pytest.raises(StructureError, match=r"cells for kinds \[0, 1\], and the structure has no kinds: give it"):
+        tg.unfold(cells, tg.chain(3), None)

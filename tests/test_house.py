@@ -55,7 +55,7 @@ ENGINE = """
 """.split()
 BUDGETS = {
     "tape + tensor + structure + unfold": (900, ["tape", "tensor", "structure", "unfold"]),
-    "the engine: the same and all rooms between them": (1670, ENGINE),
+    "the engine: the same and all rooms between them": (1680, ENGINE),
     "ops": (1300, ["ops"]),
     "native": (270, ["native"]),
     # Programs as a whole, and with them the three packages, are over what was planned: benchmarks/README.md says why.

@@ -276,8 +276,9 @@ def test_the_last_state_of_an_empty_example_is_its_initial_one(several: bool) ->
 
 def test_an_unfolding_says_what_it_is_of() -> None:
     cells = {0: tg.nn.LSTMCell(2, 3), 1: tg.nn.LSTMCell(2, 3)}
-    shown = repr(tg.unfold(cells, tg.chain([3, 1]), tg.ones((4, 2))))
-    assert shown == "<Unfolding of LSTMCell: 4 vertices in 3 levels, state (h, c)>"
+    structure = tg.Structure(3, source=[0, 1], target=[1, 2], slot=[0, 0], kind=[0, 1, 0])
+    shown = repr(tg.unfold(cells, structure, tg.ones((3, 2))))
+    assert shown == "<Unfolding of LSTMCell: 3 vertices in 3 levels, state (h, c)>"
     assert repr(tg.Unfolding(tg.nn.RNNCell(2, 3))) == "<Unfolding of RNNCell: 0 vertices in 0 levels, state (h)>"
 
 

@@ -168,6 +168,11 @@ class Cells:
         if not hasattr(structure, "kinds_used"):
             remedy = "tg.chain(lengths), tg.from_networkx(graph) and trees.batch(trees)[0] make one"
             raise TypeError(f"a cell unfolds over a Structure, not {name_of(structure)}: {remedy}")
+        if len(self.by_kind) > 1 and structure.kind is None and structure.size:
+            raise StructureError(
+                f"there are cells for kinds {sorted(self.by_kind)}, and the structure has no kinds: give it "
+                "Structure(..., kind=[...]), or one cell"
+            )
         for kind in structure.kinds_used:
             cell, state = self.of(kind)
             if getattr(state, "_fields", None) != self.fields:
@@ -191,7 +196,10 @@ class Cells:
 def _misfit(cell: Cell, structure: Structure, edge: int) -> StructureError:
     v, slot = structure.target[edge], structure.slot[edge]
     if slot >= 0:
-        return StructureError(f"vertex {v}: slot {slot} is filled, but cell {name_of(cell)} has arity {cell.arity}")
+        return StructureError(
+            f"vertex {v}: slot {slot} is filled, but cell {name_of(cell)} has arity {cell.arity} (trees.binarise makes "
+            "trees binary)"
+        )
     return StructureError(
         f"vertex {v} has predecessors without slots, but cell {name_of(cell)} reads {cell.arity} slots; give all edges "
         "slots, or use a cell of multisets (arity None)"
