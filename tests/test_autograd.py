@@ -452,14 +452,29 @@ def test_numpy_functions_compare_tensors_but_lose_no_gradient_unsaid() -> None:
     assert np.allclose(w * 2, [[2, 4]])
     assert np.array_equal(w, constant)
     assert np.shape(w) == (1, 2)
+    assert np.zeros_like(w).tolist() == [[0, 0]]
     assert np.hstack([constant, constant]).tolist() == [[1, 2, 1, 2]]
     for function in (lambda: np.hstack([constant, w]), lambda: np.dot(constant, w.T), lambda: np.linalg.norm(w)):
         with pytest.raises(
-            GraphError, match=r"np.\w+ of a recorded Tensor has no gradient: take tg's, or give it x.num"
+            GraphError, match=r"np[.\w]+ of a recorded Tensor has no gradient: take tg's, or give it x.num"
         ):
             function()
+    with pytest.raises(ValueError, match="read-only"):
+        np.copyto(w, np.zeros((1, 2)))
     with tg.no_grad():
         assert np.hstack([constant, w]).tolist() == [[1, 2, 1, 2]]
+
+
+def test_an_input_that_is_computed_from_another_has_its_gradient_once() -> None:
+    for recorded in (False, True):
+        b = tg.tensor([1.0, 2.0], requires_grad=True)
+        x = b * 2.0
+
+        def f(x: tg.Tensor, b: tg.Tensor) -> tg.Tensor:
+            return (x * b).sum()
+
+        found = tg.grad(tg.checkpoint(f, x, b), [b], create_graph=recorded)[0]
+        assert found.tolist() == [4, 8]
 
 
 def test_a_list_of_recorded_tensors_is_joined_by_stack_alone() -> None:

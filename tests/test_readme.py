@@ -60,6 +60,6 @@ def test_the_page_on_cells_runs_as_it_stands_and_its_links_lead_to_files(capsys:
     code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:2] == re.findall(r"^print.*\)  # (.*)$", code, re.MULTILINE)
-    assert printed[2] == "[('start', True), ('map.weight', True), ('map.bias', True)]"
+    assert printed[:3] == re.findall(r"^print.*\)  # (.*)$", code, re.MULTILINE)
+    assert printed[3] == "[('start', True), ('map.weight', True), ('map.bias', True)]"
     assert all((page.parent / target).exists() for target in re.findall(r"\]\(([^)]+)\)", text))

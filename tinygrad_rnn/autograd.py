@@ -37,6 +37,9 @@ def is_grad_enabled() -> bool:
     return tape.thread.now.recording
 
 
+_OF_SHAPES = (np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like)
+
+
 def through_numpy(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """What a function of NumPy gives for the arrays of Tensors, as long as no gradient would get lost.
 
@@ -48,16 +51,22 @@ def through_numpy(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     def plain(value: Any) -> Any:
         nonlocal recorded
         if isinstance(value, list | tuple):
-            return type(value)(map(plain, value))
-        recorded = recorded or (isinstance(value, Tensor) and value.requires_grad)
-        return np.asarray(value) if isinstance(value, Tensor) else value
+            return [plain(v) for v in value] if isinstance(value, list) else tuple([plain(v) for v in value])
+        if not isinstance(value, Tensor):
+            return value
+        if function in _OF_SHAPES:
+            return np.broadcast_to(np.zeros((), value.dtype), value.shape)
+        recorded = recorded or value.requires_grad
+        array = np.asarray(value).view()
+        array.flags.writeable = False
+        return array
 
     result = function(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
     if recorded and is_grad_enabled():
         for found in result if isinstance(result, list | tuple) else (result,):
             if getattr(found, "dtype", np.dtype(bool)).kind in "fc":
-                name = function.__name__
-                raise GraphError(f"np.{name} of a recorded Tensor has no gradient: take tg's, or give it x.numpy()")
+                name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+                raise GraphError(f"{name} of a recorded Tensor has no gradient: take tg's, or give it x.numpy()")
     return result
 
 
@@ -65,9 +74,9 @@ def rebound(x: Tensor) -> Tensor:
     """The Tensor, unless `x += y` would leave a parameter as it is: that binds the name x to another Tensor.
 
     Raises:
-        GraphError: it requires a gradient, and nothing is recorded now.
+        GraphError: it requires a gradient, nothing is recorded now, and it is not a cell that computes.
     """
-    if type(x.node) is Leaf and not is_grad_enabled():
+    if type(x.node) is Leaf and not is_grad_enabled() and tape.thread.now.scope is None:
         raise GraphError(
             "+=, -=, *= and /= make a new Tensor, and leave the parameter as it is: take a step with tg.optim.SGD, or "
             "by w.data = w.data - lr * w.grad.data"

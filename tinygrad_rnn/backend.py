@@ -205,7 +205,7 @@ def _sum(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """np.sum; of a matrix along one axis by a product with ones, in half the time or, if it is narrow, a tenth."""
     along = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
     # Any other matrix BLAS would copy first.
-    if x.ndim == 2 and x.size > 255 and along in (0, 1, -1) and x.dtype.char in "fd" and min(x.strides) == x.itemsize:
+    if x.ndim == 2 and x.size > 1023 and along in (0, 1, -1) and x.dtype.char in "fd" and min(x.strides) == x.itemsize:
         out: Array = x.dot(np.ones(x.shape[1], x.dtype)) if along else np.ones(len(x), x.dtype).dot(x)
         return np.expand_dims(out, along) if keepdims else out
     return _add(x, axis, None, None, keepdims)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import autograd, ops
+from .ops.recording import INTEGERS
 from .tensor import Tensor
 
 Function = Callable[..., Any]
@@ -24,7 +25,7 @@ def _fresh(x: Any) -> Tensor:
 def _at(args: Sequence[Any], which: Which) -> tuple[list[Any], list[Tensor]]:
     """(the arguments with those of `which` made fresh, the fresh ones)."""
     chosen = (which,) if isinstance(which, int) else which
-    if not all(isinstance(i, int) for i in chosen):
+    if not all(isinstance(i, INTEGERS) for i in chosen):
         raise TypeError("argnums are numbers of arguments: first make the derivative, then call it, as grad(f)(x)")
     full = list(args)
     for i in chosen:

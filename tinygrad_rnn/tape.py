@@ -231,8 +231,8 @@ def run_backward(
         if partial:
             if node in wanted:
                 results[node] = g
-            if (node in wanted or node.saved is not None) and leading.isdisjoint(node.parents):
-                continue  # nothing that is wanted lies beyond: the node is not needed, nor freed
+            if node.serial < since or ((node in wanted or node.saved is not None) and leading.isdisjoint(node.parents)):
+                continue  # an end, or nothing that is wanted lies beyond: the node is not needed, nor freed
         elif row is LEAF:
             node.grad = add_gradients(node.grad, g)  # type: ignore[attr-defined]
             continue

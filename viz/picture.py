@@ -204,8 +204,10 @@ def lines(*parts: str) -> str:
 
 def text(value: object) -> str:
     """What is written for a label, a word or a number, which may be a Tensor or an array of one element."""
-    value = value.item() if hasattr(value, "item") else value
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    value = value.item() if getattr(value, "size", None) == 1 else value  # type: ignore[attr-defined]
+    if not isinstance(value, float):
+        return str(value)
+    return str(int(value)) if value.is_integer() else f"{value:.6g}"
 
 
 def shape(axes: Sequence[int] | None) -> str:

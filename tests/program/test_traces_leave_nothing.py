@@ -10,6 +10,7 @@ import types
 import weakref
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,6 +25,11 @@ COUNT = 0
 
 def why(cell: Any) -> str:
     return tg.explain(cell, tg.chain([3, 0, 2]), leaf(5, W)).reason
+
+
+@functools.cache
+def half(width: int) -> tg.Tensor:
+    return tg.full((width,), 0.5, dtype="float64")
 
 
 def squash(x: tg.Tensor) -> tg.Tensor:
@@ -49,8 +55,86 @@ def test_a_cached_function_is_left_without_stand_ins() -> None:
     def cell(x: Any, kids: Any) -> Any:
         return tg.tanh(x) * mask(W) + kids[0].h
 
-    agrees(cell, [], None)
+    agrees(cell, [])
     assert mask(W).tolist() == [0.5] * W
+
+
+def test_a_cached_function_that_a_method_calls_is_left_without_stand_ins() -> None:
+    class Masked(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x) * half(W) + kids[0].h)
+
+    agrees(Masked(), [], None)
+    assert half(W).tolist() == [0.5] * W
+
+
+def test_what_a_function_notes_on_itself_is_a_write() -> None:
+    def noise(x: Any) -> Any:
+        noise.calls += 1  # type: ignore[attr-defined]
+        return x * float(noise.calls)  # type: ignore[attr-defined]
+
+    noise.calls = 0  # type: ignore[attr-defined]
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return tg.tanh(noise(x) + kids[0].h)
+
+    assert why(cell)
+    assert noise.calls == 0  # type: ignore[attr-defined]
+
+
+def test_an_equal_number_assigned_anew_is_no_change() -> None:
+    cell = Plain()
+    agrees(cell, [cell.w])
+    cell.p = float("0.5")
+    agrees(cell, [cell.w])
+    with tg.no_grad():
+        assert not why(cell)
+
+
+def test_constants_that_are_equal_and_look_otherwise_are_others() -> None:
+    class Stepping(Plain):
+        steps: Any = range(0, 3, 2)
+
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x) * float(self.steps.stop) + kids[0].h)
+
+    cell = Stepping()
+    agrees(cell, [])
+    cell.steps = range(0, 4, 2)
+    agrees(cell, [])
+    cell.steps = slice(np.array([1.0, 2.0]), 5)
+    agrees(cell, [])
+    cell.steps = slice(np.array([1.0, 2.0]), 6)
+    agrees(cell, [])
+
+
+def test_shapes_may_be_asked_of_numpy() -> None:
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return tg.tanh(x) * np.shape(x)[1] + kids[0].h * np.ndim(x)
+
+    agrees(cell, [])
+
+
+def test_an_object_that_can_not_be_looked_at_makes_a_cell_run_eagerly() -> None:
+    cell = Plain()
+    cell.mock = mock.Mock(spec=dict)
+    assert "what it reaches can't be looked at (TypeError: " in why(cell)
+    agrees(cell, [cell.w], False)
+
+
+def test_a_parameter_may_be_added_to_in_a_cell_that_is_evaluated() -> None:
+    class Adding(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            total = self.b
+            total += x
+            return State(tg.tanh(total + kids[0].h))
+
+    cell = Adding()
+    agrees(cell, [cell.b])
+    with tg.no_grad(), tg.detect_anomaly():  # eagerly
+        tg.unfold(cell, tg.chain([3, 0, 2]), leaf(5, W)).all()
 
 
 def test_what_a_method_writes_to_an_object_or_a_variable_outside_is_undone() -> None:
@@ -115,7 +199,7 @@ def test_cells_are_told_apart_by_identity_whether_they_are_equal_or_have_no_hash
 def test_a_start_that_is_computed_has_its_gradient_in_a_recorded_backward_pass() -> None:
     class Started(Plain):
         def initial(self) -> State:
-            return State((self.b * 2.0).reshape((1, W)))
+            return State((self.b * 2.0).reshape((1, W)))  # which the cell adds too
 
     cell = Started()
     agrees(cell, [cell.b, cell.w])

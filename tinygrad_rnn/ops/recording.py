@@ -58,10 +58,11 @@ def as_tensor(value: Any, dtype: Any = None) -> Tensor:
 
 
 def _from_nested(value: Sequence[Any]) -> np.ndarray:
-    if thread.now.recording and any(isinstance(v, Tensor) and v.node is not None for v in value):
+    tensors = [v for v in value if isinstance(v, Tensor)]
+    if thread.now.recording and any(v.node is not None for v in tensors):
         raise tape.GraphError("an array of recorded Tensors has no gradient: join them with tg.stack, or detach() them")
     try:
-        return np.asarray([v.numpy() if isinstance(v, Tensor) else v for v in value])
+        return np.asarray([v.numpy() if isinstance(v, Tensor) else v for v in value] if tensors else value)
     except ValueError as error:
         raise ValueError(f"the nested lists are ragged ({error}); every row needs the same length") from error
 
@@ -130,10 +131,8 @@ def promote(name: str, x1: Any, x2: Any) -> tuple[Any, Any]:
         one_device(name, (x1, x2))
         dtype = result_dtype(x1.data.dtype, x2.data.dtype)
         x1, x2 = astype(x1, dtype), astype(x2, dtype)
-    elif isinstance(x1, Tensor):
-        x1 = _room_for(x1, x2)
     else:
-        x2 = _room_for(x2, x1)
+        x1, x2 = (_room_for(x1, x2), x2) if isinstance(x1, Tensor) else (x1, _room_for(x2, x1))
     return x1, x2
 
 

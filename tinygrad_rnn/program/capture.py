@@ -14,10 +14,13 @@ import copy
 import dis
 import functools
 import operator
+import os
+import random
 import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,8 @@ CHANGING = (  # of which no one can tell what has changed
     memoryview, contextvars.ContextVar, weakref.ref,
 )  # fmt: skip
 GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
+STANDARD = os.path.dirname(os.__file__) + os.sep
+SHARED = (random.Random, np.random.RandomState)  # random numbers of a state that others may share
 CACHING = type(functools.cache(int))
 WRITING = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
 DEEP, MANY = 16, 256  # containers within containers, and items of one, beyond which nothing is looked for
@@ -68,8 +73,8 @@ class Reach:
         self._checks: list[tuple[Callable[[Any, Any], Any], Any, Any, Any]] = []
         self._numbers: dict[int, int] = {}  # by id; what it belongs to lives as long as the cell
         self._prints: list[Any] = []
-        self._contents: list[tuple[Any, Any]] = []  # lists, dicts and objects' attributes, and what was in them
-        self._caches: list[tuple[Any, int]] = []  # functions that remember results, and how many they have computed
+        self._held: list[Any] = []  # lists, dicts and objects' attributes
+        self._caches: list[Any] = []  # functions that remember results
         self._portable = True
         self._spaces: list[Any] = []  # classes and modules, and what functions name: perhaps in these, handed to them
         self._named: set[str] = set()
@@ -90,11 +95,13 @@ class Reach:
                 found = fetch(container, key)
             except (LookupError, ValueError):
                 return False
-            if found is not expected and not (
-                type(found) is type(expected) and isinstance(found, CONSTANTS) and found == expected
-            ):
+            if not _alike(found, expected):
                 return False
         return True
+
+    def draws(self) -> bool:
+        """Whether it may draw from the random numbers that Python or NumPy share."""
+        return "random" in self._named or any(isinstance(getattr(s, "__self__", None), SHARED) for s in self._spaces)
 
     def _visit(self, thing: Any, depth: int, path: str) -> None:
         if isinstance(thing, CONSTANTS):
@@ -113,6 +120,8 @@ class Reach:
         if kind is None or depth == DEEP:
             if isinstance(thing, type) and hasattr(thing, "_fields"):  # a State, which function cells make anew
                 self._prints.append((thing.__name__, thing._fields))
+            elif isinstance(thing, SHARED):
+                self._named.add("random")
             elif isinstance(thing, LASTING):
                 self._prints.append(thing)
                 self._spaces.append(thing)
@@ -124,9 +133,9 @@ class Reach:
             self._named.update(_names(thing.__code__))
         kept = vars(thing) if kind is object and isinstance(getattr(thing, "__dict__", None), dict) else thing
         if isinstance(thing, CACHING):
-            self._caches.append((thing, thing.cache_info().misses))
+            self._caches.append(thing)
         if isinstance(kept, list | dict):
-            self._contents.append((kept, copy.copy(kept)))
+            self._held.append(kept)
         for fetch, container, key, part in _parts(thing, kind):
             self._checks.append((fetch, container, key, part))
             if fetch not in (_size, _attributes):
@@ -137,18 +146,28 @@ class Reach:
         """The cell again, with `stand_in(i)` in place of each of its Tensors."""
         return Twin(cell, {id(t): stand_in(i) for i, t in enumerate(self.tensors)})
 
-    def restore(self) -> bool:
-        """Undo what a trace has written into lists, dicts and objects, and cached; whether there was anything."""
+    def note(self, cell: Any) -> Callable[[], bool]:
+        """What undoes whatever a trace will have written into lists, dicts and objects, and cached.
+
+        It tells whether there was anything.
+        """
+        self.twin(cell, self.tensors.__getitem__)  # some objects note it when they are copied
+        spaces = [(c, key, c[key]) for fetch, c, key, _ in self._checks
+                  if fetch is operator.getitem and type(c) is dict and key in c]  # fmt: skip
+        misses = [function.cache_info().misses for function in self._caches]
+        return partial(self._restore, spaces, [(thing, copy.copy(thing)) for thing in self._held], misses)
+
+    def _restore(self, spaces: list[Any], held: list[Any], misses: list[int]) -> bool:
         changed = False
-        for function, misses in self._caches:
-            if function.cache_info().misses != misses:
+        for function, before in zip(self._caches, misses, strict=True):
+            if function.cache_info().misses != before:
                 changed = True
                 function.cache_clear()
-        for fetch, container, key, expected in self._checks:
-            if fetch is operator.getitem and type(container) is dict and container.get(key) is not expected:
+        for container, key, value in spaces:
+            if container.get(key) is not value:
                 changed = True
-                container[key] = expected
-        for thing, before in self._contents:
+                container[key] = value
+        for thing, before in held:
             if not _same(thing, before):
                 changed = True
                 thing.clear()
@@ -189,6 +208,8 @@ class Twin:
         made = self._made
         if id(thing) in made:
             return made[id(thing)]
+        if isinstance(thing, CACHING):  # computed anew, for it would keep stand-ins
+            return self._of(thing.__wrapped__, depth)
         kind = None if isinstance(thing, CONSTANTS) else _kind(thing)
         if kind is None or depth == DEEP:
             return Guard() if isinstance(thing, CHANGING) or kind is not None else thing
@@ -247,6 +268,7 @@ class Twin:
             space[name] = self._of(space[name], depth + 1)
         self._containers.append((space, dict(space)))
         vars(twin).update(vars(function))
+        self._containers.append((vars(twin), dict(vars(twin))))
         twin.__defaults__ = self._of(function.__defaults__, depth + 1)
         twin.__kwdefaults__ = self._of(function.__kwdefaults__, depth + 1)
         parts = [(space[name], function.__globals__[name]) for name in names]
@@ -255,6 +277,13 @@ class Twin:
         if all(mine is its for mine, its in parts) and not _names(function.__code__, WRITING):
             twin = self._made[id(function)] = function  # so that `is` tells what it did
         return twin
+
+
+def _alike(found: Any, expected: Any) -> bool:
+    """Whether it is the same thing, or a constant that looks the same: equal ones may differ, as -0.0 and 0.0."""
+    return found is expected or (
+        type(found) is type(expected) and isinstance(found, CONSTANTS) and repr(found) == repr(expected)
+    )
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -267,13 +296,18 @@ def _own(thing: Any) -> list[Any]:
     """A module, or a class and its bases, as far as they are the user's."""
     owners = thing.__mro__ if isinstance(thing, type) else [thing] if isinstance(thing, types.ModuleType) else []
     names = [owner.__module__ if isinstance(owner, type) else owner.__name__ for owner in owners]
-    return [owner for owner, name in zip(owners, names, strict=True) if not _foreign(name)]
+    return [owner for owner, name in zip(owners, names, strict=True) if not _foreign(name, owner)]
 
 
-def _foreign(module: str) -> bool:
-    """Whether a module is no user's: what it holds stays as it is."""
+def _foreign(module: str, owner: Any = None) -> bool:
+    """Whether a module, or a class that says that it is from there, is no user's: what it holds stays as it is."""
     name = module.partition(".")[0]
-    return name in FOREIGN or name in sys.stdlib_module_names
+    if name in FOREIGN or name not in sys.stdlib_module_names:
+        return name in FOREIGN
+    there = sys.modules.get(module)
+    if isinstance(owner, type) and not hasattr(there, owner.__qualname__.partition(".")[0]):
+        return False  # made by the standard library for the user
+    return str(getattr(there, "__file__", None) or STANDARD).startswith(STANDARD)  # a user's may have its name
 
 
 def _kind(thing: Any) -> Any:

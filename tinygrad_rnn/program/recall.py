@@ -104,8 +104,17 @@ def reach_of(cell: Any) -> Reach:
     """
     known = _reaches.get(id(cell))
     known = known if known is not None and known.cell() is cell else None
-    if known is not None and known.valid():
-        return known
+    try:
+        if known is not None and known.valid():
+            return known
+        return _reach_anew(cell, known)
+    except Untraceable:
+        raise
+    except Exception as error:  # of the user's objects
+        raise Untraceable(f"what it reaches can't be looked at ({type(error).__name__}: {error})") from error
+
+
+def _reach_anew(cell: Any, known: Reach | None) -> Reach:
     before = set() if known is None else known.before
     over = len(before) >= FORMS
     if known is None or not over or known.refused % FORMS == 0:  # else not every time: it takes longer than a run
@@ -119,10 +128,10 @@ def reach_of(cell: Any) -> Reach:
             return found
     assert known is not None
     known.refused += 1
+    what = "how much there is" if known.changed is None else known.changed
     raise Untraceable(
-        f"it was traced in {FORMS} forms, and each change of what it reaches makes another (of "
-        f"{known.changed or 'how much there is'}, at last): make a number that it reads a Tensor, and let it reach "
-        "nothing else that changes from run to run"
+        f"it was traced in {FORMS} forms, and each change of what it reaches makes another (of {what}, at last): "
+        "make a number that it reads a Tensor, and let it reach nothing else that changes from run to run"
     )
 
 

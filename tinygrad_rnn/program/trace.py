@@ -86,6 +86,8 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
         Untraceable: it can't be traced; the message says why.
     """
     coins = _coins()
+    restore = reach.note(cell)
+    same = reach.valid()
     try:
         a, b, c, d = _primes(signature)
         first, second = (_trace(cell, reach, signature, fields, *pair) for pair in ((a, b), (c, d)))
@@ -96,12 +98,12 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     except Exception as error:  # what is wrong with the cell it is told when it runs eagerly
         raise Untraceable(f"it raises {type(error).__name__}: {error}{_line(error)}") from None
     finally:
-        written = reach.restore()
+        written = restore()
     if written:
         raise Untraceable("it changes an object, a list or a dict that it reaches")
-    if not reach.valid():
+    if same and not reach.valid():
         raise Untraceable("it changes a class, a module or a variable that it reaches")
-    if coins != _coins():
+    if coins != _coins() and reach.draws():  # and no other thread
         raise Untraceable("it draws from Python's or NumPy's own random numbers")
     if first.graph.canonical(first.outputs) != second.graph.canonical(second.outputs):
         raise Untraceable("two traces of it differ: it depends on the number of rows, or on something that changes")
@@ -110,8 +112,9 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
 
 def _coins() -> tuple[Any, ...]:
     """Where the shared random numbers of Python and NumPy stand."""
-    _, state, *rest = np.random.get_state(legacy=True)
-    return random.getstate(), np.asarray(state).tobytes(), *rest
+    state: Any = np.random.get_state(legacy=False)
+    numbers = [v.tobytes() if isinstance(v, np.ndarray) else v for v in state["state"].values()]
+    return random.getstate(), state.get("has_gauss"), *numbers
 
 
 def _primes(signature: Signature) -> list[int]:
