@@ -32,6 +32,11 @@ def half(width: int) -> tg.Tensor:
     return tg.full((width,), 0.5, dtype="float64")
 
 
+@functools.cache
+def halved(number: int) -> float:
+    return number / 2
+
+
 def squash(x: tg.Tensor) -> tg.Tensor:
     return tg.tanh(x)
 
@@ -66,6 +71,14 @@ def test_a_cached_function_that_a_method_calls_is_left_without_stand_ins() -> No
 
     agrees(Masked(), [], None)
     assert half(W).tolist() == [0.5] * W
+
+
+def test_a_cached_number_is_a_constant() -> None:
+    class Divided(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(tg.tanh(x) / halved(W) + kids[0].h)
+
+    agrees(Divided(), [])
 
 
 def test_what_a_function_notes_on_itself_is_a_write() -> None:

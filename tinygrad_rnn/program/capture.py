@@ -161,8 +161,7 @@ class Reach:
         changed = False
         for function, before in zip(self._caches, misses, strict=True):
             if function.cache_info().misses != before:
-                changed = True
-                function.cache_clear()
+                function.cache_clear()  # it may keep stand-ins
         for container, key, value in spaces:
             if container.get(key) is not value:
                 changed = True
