@@ -74,18 +74,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
 
 
-def _no_attribute(x: Tensor, name: str) -> Any:
-    here = name if name in ops.__all__ else _FROM_ELSEWHERE.get(name)
-    hint = f"; here it is tg.{here}" if here else ""
-    raise AttributeError(f"a Tensor has no {name!r}{hint}")
-
-
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
 Unfolding.program = _program
-setattr(Tensor, "__getattr__", _no_attribute)  # noqa: B010 - type checkers shall still tell of misspelt names
 # Tensors are written without the ops, and the tape without Tensors: here they meet.
 tensor_module.ops, tensor_module.autograd, tape.tensors = ops, autograd, ops  # type: ignore[attr-defined]
 
