@@ -60,11 +60,11 @@ BUDGETS = {
     "native": (270, ["native"]),
     # Programs as a whole, and with them the three packages, are over what was planned: benchmarks/README.md says why.
     "program, tracer and planner": (1000, [f"program.{m}" for m in "graph tracer trace merge plan".split()]),
-    "program, what is remembered of cells": (460, [f"program.{m}" for m in "capture recall".split()]),
+    "program, what is remembered of cells": (480, [f"program.{m}" for m in "capture recall".split()]),
     "program, parts and the NumPy target": (500, [f"program.{m}" for m in "part machine meaning numpy_target".split()]),
     "program, the C target": (500, [f"program.c.{m}" for m in "kernel loop target".split()]),
     "program, runs and words": (1060, [f"program.{m}" for m in "layout frame run resting compiled explain".split()]),
-    "the three packages": (10480, None),
+    "the three packages": (10500, None),
 }
 
 

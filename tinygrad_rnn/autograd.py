@@ -37,7 +37,7 @@ def is_grad_enabled() -> bool:
     return tape.thread.now.recording
 
 
-_OF_SHAPES = (np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like)
+_OF_SHAPES = (np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like)
 
 
 def through_numpy(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ def _fresh(x: Any) -> Tensor:
 
 def _at(args: Sequence[Any], which: Which) -> tuple[list[Any], list[Tensor]]:
     """(the arguments with those of `which` made fresh, the fresh ones)."""
-    chosen = (which,) if isinstance(which, int) else which
+    chosen = (which,) if isinstance(which, INTEGERS) else which
     if not all(isinstance(i, INTEGERS) for i in chosen):
         raise TypeError("argnums are numbers of arguments: first make the derivative, then call it, as grad(f)(x)")
     full = list(args)
@@ -34,7 +34,7 @@ def _at(args: Sequence[Any], which: Which) -> tuple[list[Any], list[Tensor]]:
 
 
 def _like(which: Which, values: Sequence[Any]) -> Any:
-    return values[0] if isinstance(which, int) else tuple(values)
+    return values[0] if isinstance(which, INTEGERS) else tuple(values)
 
 
 def _gradients(output: Tensor, inputs: Sequence[Tensor], seed: Tensor | None = None) -> list[Tensor]:

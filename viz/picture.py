@@ -207,7 +207,7 @@ def text(value: object) -> str:
     value = value.item() if getattr(value, "size", None) == 1 else value  # type: ignore[attr-defined]
     if not isinstance(value, float):
         return str(value)
-    return str(int(value)) if value.is_integer() else f"{value:.6g}"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e9 else f"{value:.6g}"
 
 
 def shape(axes: Sequence[int] | None) -> str:

@@ -41,11 +41,13 @@ def squash(x: tg.Tensor) -> tg.Tensor:
     return tg.tanh(x)
 
 
-@pytest.mark.parametrize("draw", [random.random, np.random.rand])
-def test_a_cell_that_draws_from_shared_random_numbers_runs_eagerly(draw: Callable[[], float]) -> None:
+@pytest.mark.parametrize("draw", [random.random, random.uniform, np.random.rand])
+def test_a_cell_that_draws_from_shared_random_numbers_runs_eagerly(draw: Callable[..., float]) -> None:
+    between = (0, 1) if draw == random.uniform else ()
+
     @tg.cell(arity=1, state={"h": W})
     def cell(x: Any, kids: Any) -> Any:
-        return x if draw() < 1 else kids[0].h  # the same in both traces
+        return x if draw(*between) < 1 else kids[0].h  # the same in both traces
 
     assert "Python's or NumPy's own random numbers" in why(cell)
     agrees(cell, [], False)
@@ -60,8 +62,12 @@ def test_a_cached_function_is_left_without_stand_ins() -> None:
     def cell(x: Any, kids: Any) -> Any:
         return tg.tanh(x) * mask(W) + kids[0].h
 
-    agrees(cell, [])
+    agrees(cell, [], None)
     assert mask(W).tolist() == [0.5] * W
+    kept = mask(W)
+    kept.data = kept.data * 4.0
+    agrees(cell, [], False)
+    assert mask(W) is kept
 
 
 def test_a_cached_function_that_a_method_calls_is_left_without_stand_ins() -> None:
@@ -78,7 +84,19 @@ def test_a_cached_number_is_a_constant() -> None:
         def forward(self, x: Any, kids: Any, context: Any = None) -> State:
             return State(tg.tanh(x) / halved(W) + kids[0].h)
 
-    agrees(Divided(), [])
+    cell = Divided()
+    assert "remembers results" in why(cell)
+    agrees(cell, [])  # eagerly it has been called once
+
+
+def test_a_number_that_a_function_remembers_is_a_constant() -> None:
+    table = functools.cache(lambda number: number if number < 2 else table(number - 1) + table(number - 2))
+
+    @tg.cell(arity=1, state={"h": W})
+    def cell(x: Any, kids: Any) -> Any:
+        return tg.tanh(x) / table(40) + kids[0].h
+
+    agrees(cell, [])
 
 
 def test_what_a_function_notes_on_itself_is_a_write() -> None:
@@ -128,6 +146,19 @@ def test_shapes_may_be_asked_of_numpy() -> None:
         return tg.tanh(x) * np.shape(x)[1] + kids[0].h * np.ndim(x)
 
     agrees(cell, [])
+
+
+def test_what_can_not_be_copied_makes_a_cell_run_eagerly() -> None:
+    class Pair(tuple):  # type: ignore[type-arg]
+        __slots__ = ()
+
+        def __new__(cls, one: Any, other: Any) -> Pair:
+            return super().__new__(cls, (one, other))
+
+    cell = Plain()
+    cell.pair = Pair(np.ones(2), {1})
+    assert "no copy of what it reaches can be made (TypeError: " in why(cell)
+    agrees(cell, [cell.w], False)
 
 
 def test_an_object_that_can_not_be_looked_at_makes_a_cell_run_eagerly() -> None:

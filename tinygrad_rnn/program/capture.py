@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensor import Tensor
 from .graph import Untraceable
 
@@ -75,6 +76,9 @@ class Reach:
         self._prints: list[Any] = []
         self._held: list[Any] = []  # lists, dicts and objects' attributes
         self._caches: list[Any] = []  # functions that remember results
+        self._computed: dict[
+            int, int
+        ] = {}  # how many of them they have computed for twins, in which they keep no stand-ins
         self._portable = True
         self._spaces: list[Any] = []  # classes and modules, and what functions name: perhaps in these, handed to them
         self._named: set[str] = set()
@@ -116,12 +120,12 @@ class Reach:
             self.names.append(path)
             self._prints.append(Tensor)
             return
+        if isinstance(thing, SHARED) or thing is random or thing is np.random:
+            self._named.add("random")
         kind = _kind(thing)
         if kind is None or depth == DEEP:
             if isinstance(thing, type) and hasattr(thing, "_fields"):  # a State, which function cells make anew
                 self._prints.append((thing.__name__, thing._fields))
-            elif isinstance(thing, SHARED):
-                self._named.add("random")
             elif isinstance(thing, LASTING):
                 self._prints.append(thing)
                 self._spaces.append(thing)
@@ -144,24 +148,24 @@ class Reach:
 
     def twin(self, cell: Any, stand_in: Callable[[int], Tensor]) -> Twin:
         """The cell again, with `stand_in(i)` in place of each of its Tensors."""
-        return Twin(cell, {id(t): stand_in(i) for i, t in enumerate(self.tensors)})
+        return Twin(cell, {id(t): stand_in(i) for i, t in enumerate(self.tensors)}, self._computed)
 
     def note(self, cell: Any) -> Callable[[], bool]:
-        """What undoes whatever a trace will have written into lists, dicts and objects, and cached.
+        """What undoes whatever a trace will have written into lists, dicts and objects.
 
         It tells whether there was anything.
         """
         self.twin(cell, self.tensors.__getitem__)  # some objects note it when they are copied
         spaces = [(c, key, c[key]) for fetch, c, key, _ in self._checks
                   if fetch is operator.getitem and type(c) is dict and key in c]  # fmt: skip
-        misses = [function.cache_info().misses for function in self._caches]
-        return partial(self._restore, spaces, [(thing, copy.copy(thing)) for thing in self._held], misses)
+        return partial(self._restore, spaces, [(thing, copy.copy(thing)) for thing in self._held])
 
-    def _restore(self, spaces: list[Any], held: list[Any], misses: list[int]) -> bool:
+    def misses(self) -> list[int]:
+        """How many results those functions have computed that remember them."""
+        return [f.cache_info().misses - self._computed.get(id(f), 0) for f in self._caches]
+
+    def _restore(self, spaces: list[Any], held: list[Any]) -> bool:
         changed = False
-        for function, before in zip(self._caches, misses, strict=True):
-            if function.cache_info().misses != before:
-                function.cache_clear()  # it may keep stand-ins
         for container, key, value in spaces:
             if container.get(key) is not value:
                 changed = True
@@ -173,12 +177,21 @@ class Reach:
                 thing.update(before) if isinstance(thing, dict) else thing.extend(before)
         return changed
 
+    def cached(self, misses: list[int]) -> bool:
+        """Whether a trace has called a function that remembers results, in a method, where it may keep stand-ins."""
+        called = [f for f, old, new in zip(self._caches, misses, self.misses(), strict=True) if old != new]
+        for function in called:
+            function.cache_clear()
+        return bool(called)
+
 
 class Guard:
     """In place of what changes unseen: whoever looks into it can't be traced."""
 
     def __getattribute__(self, name: str) -> Any:
-        raise Untraceable("it reads an array, a set, a queue or a long list: pass it as context, or make it a Tensor")
+        raise Untraceable(
+            "it reads an array, a set, a queue, a reference or a long list: pass it as context, or make it a Tensor"
+        )
 
     __call__ = __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = lambda self, *_: self.read
 
@@ -189,10 +202,11 @@ class Twin:
     Args:
         cell: the cell.
         made: by the id of what is replaced, what stands in for it.
+        computed: by the ids of functions that remember results, how many they compute for the twin.
     """
 
-    def __init__(self, cell: Any, made: dict[int, Any]) -> None:
-        self._made = made
+    def __init__(self, cell: Any, made: dict[int, Any], computed: dict[int, int]) -> None:
+        self._made, self._computed = made, computed
         self._cells: list[tuple[types.CellType, Any]] = []  # variables around functions, and what was in them
         self._containers: list[tuple[Any, Any]] = []  # so too containers, attributes and globals
         self.cell = self._of(cell, 0)
@@ -207,8 +221,8 @@ class Twin:
         made = self._made
         if id(thing) in made:
             return made[id(thing)]
-        if isinstance(thing, CACHING):  # computed anew, for it would keep stand-ins
-            return self._of(thing.__wrapped__, depth)
+        if isinstance(thing, CACHING):
+            return partial(_cached, self._computed, thing)
         kind = None if isinstance(thing, CONSTANTS) else _kind(thing)
         if kind is None or depth == DEEP:
             return Guard() if isinstance(thing, CHANGING) or kind is not None else thing
@@ -276,6 +290,17 @@ class Twin:
         if all(mine is its for mine, its in parts) and not _names(function.__code__, WRITING):
             twin = self._made[id(function)] = function  # so that `is` tells what it did
         return twin
+
+
+def _cached(computed: dict[int, int], function: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a function that remembers results gives to a trace: of no stand-ins, and so it may remember it."""
+    if any(isinstance(value, Tensor) for value in (*args, *kwargs.values())):
+        return function.__wrapped__(*args, **kwargs)
+    before = function.cache_info().misses
+    with backend.standing_in(None):
+        result = function(*args, **kwargs)
+    computed[id(function)] = computed.get(id(function), 0) + function.cache_info().misses - before
+    return result
 
 
 def _alike(found: Any, expected: Any) -> bool:

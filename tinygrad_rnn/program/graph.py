@@ -33,6 +33,10 @@ class Untraceable(Exception):
     """Why a cell can't be traced: it then runs eagerly, with the same results."""
 
 
+class Passing(Untraceable):
+    """It can't be traced now, but perhaps when it is tried again."""
+
+
 class Value:
     """One array of a traced cell: the op that makes it, of which arguments (Values or Python scalars).
 

@@ -11,7 +11,7 @@ from ..tensor import Tensor
 from . import numpy_target, plan
 from .c.target import CTarget
 from .capture import Reach
-from .graph import Untraceable
+from .graph import Passing, Untraceable
 from .machine import Machine
 from .merge import merged
 from .trace import Signature, Spec, Trace, trace
@@ -143,6 +143,8 @@ def _trace(cell: Any, reach: Reach, signature: Signature, fields: tuple[str, ...
     if found is None:
         try:
             found = trace(cell, reach, signature, fields)
+        except Passing:
+            raise
         except Untraceable as error:
             found = str(error)  # the error itself would hold the frames it came through
         known[key] = found

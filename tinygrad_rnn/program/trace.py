@@ -23,7 +23,7 @@ from ..cell import Cell, Kids, States
 from ..tape import Leaf
 from ..tensor import Tensor
 from .capture import Reach
-from .graph import LEAVES, PARAMETER, READS, SUMS, Graph, Untraceable, Value, ancestors
+from .graph import LEAVES, PARAMETER, READS, SUMS, Graph, Passing, Untraceable, Value, ancestors
 from .tracer import Tracer
 
 # Stand for the numbers of vertices and of edges, in two traces: those that no width is a multiple of.
@@ -85,8 +85,11 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     Raises:
         Untraceable: it can't be traced; the message says why.
     """
-    coins = _coins()
-    restore = reach.note(cell)
+    coins, misses = _coins(), reach.misses()
+    try:
+        restore = reach.note(cell)
+    except Exception as error:
+        raise Untraceable(f"no copy of what it reaches can be made ({type(error).__name__}: {error})") from None
     same = reach.valid()
     try:
         a, b, c, d = _primes(signature)
@@ -98,7 +101,9 @@ def trace(cell: Cell, reach: Reach, signature: Signature, fields: tuple[str, ...
     except Exception as error:  # what is wrong with the cell it is told when it runs eagerly
         raise Untraceable(f"it raises {type(error).__name__}: {error}{_line(error)}") from None
     finally:
-        written = restore()
+        written, cached = restore(), reach.cached(misses)
+    if cached:
+        raise Passing("it calls a function that remembers results, for the first time")
     if written:
         raise Untraceable("it changes an object, a list or a dict that it reaches")
     if same and not reach.valid():
