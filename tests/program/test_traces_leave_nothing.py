@@ -240,16 +240,22 @@ def test_cells_are_told_apart_by_identity_whether_they_are_equal_or_have_no_hash
         agrees(cell, [w])
 
 
-def test_a_start_that_is_computed_has_its_gradient_in_a_recorded_backward_pass() -> None:
+@pytest.mark.parametrize("start", ["b", "own"])  # which the cell adds too, and which is there for it alone
+def test_a_start_that_is_computed_has_its_gradient_in_a_recorded_backward_pass(start: str) -> None:
     class Started(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.own = leaf(1, W, seed=4)
+
         def initial(self) -> State:
-            return State((self.b * 2.0).reshape((1, W)))  # which the cell adds too
+            return State((getattr(self, start) * 2.0).reshape((1, W)))
 
     cell = Started()
-    agrees(cell, [cell.b, cell.w])
+    by = [getattr(cell, start), cell.w]
+    agrees(cell, by)
     states = tg.unfold(cell, tg.chain([3, 0, 2]), leaf(5, W)).all()
-    once = gradients(states, [cell.b, cell.w], retain_graph=True)
-    recorded = gradients(states, [cell.b, cell.w], create_graph=True)
+    once = gradients(states, by, retain_graph=True)
+    recorded = gradients(states, by, create_graph=True)
     for one, other in zip(once, recorded, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-12)
 

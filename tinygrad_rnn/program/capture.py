@@ -76,9 +76,7 @@ class Reach:
         self._prints: list[Any] = []
         self._held: list[Any] = []  # lists, dicts and objects' attributes
         self._caches: list[Any] = []  # functions that remember results
-        self._computed: dict[
-            int, int
-        ] = {}  # how many of them they have computed for twins, in which they keep no stand-ins
+        self._computed: dict[int, int] = {}  # by their ids, how many they have computed for twins: of no stand-ins
         self._portable = True
         self._spaces: list[Any] = []  # classes and modules, and what functions name: perhaps in these, handed to them
         self._named: set[str] = set()
@@ -262,8 +260,8 @@ class Twin:
         if twin is not thing:
             parts = {name: self._of(value, depth + 1) for name, value in vars(thing).items()}
             if all(parts[name] is value for name, value in vars(thing).items()):  # so that `is` tells what it did
-                twin = self._made[id(thing)] = thing
-                return twin
+                self._made[id(thing)] = thing
+                return thing
             vars(twin).update(parts)
             self._containers.append((vars(twin), dict(vars(twin))))
         return twin
@@ -288,7 +286,8 @@ class Twin:
         parts += [(cell.cell_contents, _contents(c, "")) for cell, c in zip(around, function.__closure__ or ())]
         parts += [(getattr(twin, name), getattr(function, name)) for name in ("__defaults__", "__kwdefaults__")]
         if all(mine is its for mine, its in parts) and not _names(function.__code__, WRITING):
-            twin = self._made[id(function)] = function  # so that `is` tells what it did
+            self._made[id(function)] = function  # so that `is` tells what it did
+            return function
         return twin
 
 
