@@ -68,7 +68,7 @@ def unfolded(
         state = " ".join(f"{field}{subscript(v)}" for field in unfolding.fields)
         if several and s.kind is not None:
             kind = int(s.kind[v])
-            state = lines(state, f"{name_of(cells[kind])}{f', kind {kind}' if alike else ''}")
+            state = lines(state, f"kind {kind}" if alike else name_of(cells[kind]))
         output = picture.vertex(results[v], "output", **facts) if v in results else None
         here = drawn[v] = picture.vertex(lines(state, notes.pop(example[v], "")), "state", **facts)
         column += [here] if tree or output is None else [output, here]

@@ -122,7 +122,7 @@ def test_states_of_several_cells_name_their_cell(rnn: Any) -> None:
 def test_cells_of_one_name_are_told_apart_by_their_kind() -> None:
     structure = tg.Structure(2, source=[0], target=[1], slot=[0], kind=[1, 0])
     picture = viz.unfolded(tg.unfold({kind: tg.nn.RNNCell(2, 3) for kind in (0, 1)}, structure, rows(2, 2)))
-    assert [v.label for v in picture.vertices if v.kind == "state"] == ["h₀\nRNNCell, kind 1", "h₁\nRNNCell, kind 0"]
+    assert [v.label for v in picture.vertices if v.kind == "state"] == ["h₀\nkind 1", "h₁\nkind 0"]
     assert picture.caption == "U, W: the same at every vertex of a cell"
 
 
