@@ -5,10 +5,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import importlib
 import random
+import sys
 import types
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -75,8 +78,10 @@ def test_a_cached_function_that_a_method_calls_is_left_without_stand_ins() -> No
         def forward(self, x: Any, kids: Any, context: Any = None) -> State:
             return State(tg.tanh(x) * half(W) + kids[0].h)
 
-    agrees(Masked(), [], None)
+    cell = Masked()
+    assert "remembers results" in why(cell)
     assert half(W).tolist() == [0.5] * W
+    agrees(cell, [], False)
 
 
 def test_a_cached_number_is_a_constant() -> None:
@@ -342,7 +347,7 @@ def test_what_is_deep_in_helpers_is_reached() -> None:
         arity = 1
 
         def __init__(self) -> None:
-            self.helpers = [chain(4)]
+            self.helpers = [chain(8)]
 
         def initial(self) -> State:
             return State(tg.zeros((1, W), dtype="float64"))
@@ -371,3 +376,26 @@ def test_what_a_queue_or_a_reference_holds_is_read_anew() -> None:
     agrees(cell, [], False)
     recent[0], box.gain = 3.0, 0.5
     agrees(cell, [], False)
+
+
+def test_what_is_named_as_the_standard_library_is_the_users_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code.py").write_text("scale = 0.5\ndef scaled(x):\n    return x * scale\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "code", raising=False)
+    code: Any = importlib.import_module("code")
+    made: Any = types.new_class("Made")  # says that it is from the module types
+    made.gain = 1.0
+
+    class Reading(Plain):
+        def forward(self, x: Any, kids: Any, context: Any = None) -> State:
+            return State(code.scaled(tg.tanh(x)) * made.gain + kids[0].h)
+
+    cell = Reading()
+    agrees(cell, [])
+    code.scale = 2.0
+    agrees(cell, [])
+    made.gain = 3.0
+    agrees(cell, [])
+    monkeypatch.delitem(sys.modules, "code")
