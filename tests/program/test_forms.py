@@ -38,6 +38,7 @@ def test_a_number_that_changes_from_run_to_run_makes_a_cell_run_eagerly_in_the_e
     assert "(of tau, at last): make a number that it reads a Tensor" in reasons[16]
     assert all(reasons[16:])
     cell.tau = 3.0
+    assert why(cell), "what it reaches is not looked up anew in every run"
     assert "" in [why(cell) for _ in range(16)]  # a form that was traced before, looked for now and then
     assert why(cell) == ""
 

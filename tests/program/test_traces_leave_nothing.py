@@ -301,6 +301,9 @@ def test_numbers_are_read_anew_wherever_they_are_found() -> None:
         def hide(self, value: float) -> None:
             self.__hidden = value
 
+    class One:
+        __slots__ = "gain"
+
     class Longer(list):  # type: ignore[type-arg]
         gain = 1.0
 
@@ -311,6 +314,8 @@ def test_numbers_are_read_anew_wherever_they_are_found() -> None:
 
         return twin
 
+    one = One()
+    one.gain = 1.0
     slots, longer, tanh = Slotted(), Longer([leaf(W, W)]), wrapped(tg.tanh)
     squash.gain = 1.0  # type: ignore[attr-defined]
 
@@ -321,11 +326,17 @@ def test_numbers_are_read_anew_wherever_they_are_found() -> None:
 
         def forward(self, x: Any, kids: Any, context: Any = None) -> State:
             h = tanh(x + kids[0].h @ self.longer[0]) * self.config.scale * Config.twice() * slots.product()
-            return State(h * self.longer.gain * squash.gain)  # type: ignore[attr-defined]
+            return State(h * self.longer.gain * squash.gain * one.gain)  # type: ignore[attr-defined]
 
     cell = Reading()
     agrees(cell, [longer[0]])
-    changes: list[tuple[Any, str]] = [(Config, "scale"), (slots, "shown"), (longer, "gain"), (squash, "gain")]
+    changes: list[tuple[Any, str]] = [
+        (Config, "scale"),
+        (slots, "shown"),
+        (longer, "gain"),
+        (squash, "gain"),
+        (one, "gain"),
+    ]
     for thing, name in changes:
         setattr(thing, name, getattr(thing, name) * 1.5)
         agrees(cell, [longer[0]])
